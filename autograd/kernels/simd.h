@@ -1,0 +1,96 @@
+/* What a kernel source sees of its build: each is compiled once for every pair of element type and
+ * instruction set, with KERNEL_BITS (32 or 64: the element type), KERNEL_ISA (a name: baseline,
+ * avx2, avx512) and VECTOR_BYTES (16, 32, 64: the width of a register) defined by the build. */
+#ifndef TAPEGRAD_KERNELS_SIMD_H
+#define TAPEGRAD_KERNELS_SIMD_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#if KERNEL_BITS == 32
+typedef float real;
+typedef int32_t integer;
+typedef uint32_t natural;
+#define LIBM(name) name##f
+#else
+typedef double real;
+typedef int64_t integer;
+typedef uint64_t natural;
+#define LIBM(name) name
+#endif
+
+/* Registers of reals and of integers of the same width. A comparison of reals gives an ivec: all
+ * ones where true. A cast between them keeps the bits. */
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef natural uvec __attribute__((vector_size(VECTOR_BYTES)));
+
+enum { LANES = VECTOR_BYTES / sizeof(real) };
+
+/* The same as one token, for the preprocessor. */
+#if VECTOR_BYTES * 8 == 2 * KERNEL_BITS
+#define LANE_COUNT 2
+#elif VECTOR_BYTES * 8 == 4 * KERNEL_BITS
+#define LANE_COUNT 4
+#elif VECTOR_BYTES * 8 == 8 * KERNEL_BITS
+#define LANE_COUNT 8
+#else
+#define LANE_COUNT 16
+#endif
+
+/* For functions that take a function or a flag that is constant where they are called. */
+#define INLINE static inline __attribute__((always_inline))
+/* For what is seldom run or too long to repeat. */
+#define NOINLINE __attribute__((noinline))
+
+/* A kernel's symbol in this build: KERNEL(matmul) is matmul_avx2_32, say. */
+#define KERNEL_JOIN_(name, isa, bits) name##_##isa##_##bits
+#define KERNEL_JOIN(name, isa, bits)  KERNEL_JOIN_(name, isa, bits)
+#define KERNEL(name)                  KERNEL_JOIN(name, KERNEL_ISA, KERNEL_BITS)
+
+INLINE vec load(const real *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(real *p, vec v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE vec splat(real x)
+{
+    return x - (vec){0};
+}
+
+INLINE vec select(ivec mask, vec yes, vec no)
+{
+    return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+}
+
+/* The compilers make one instruction of this. */
+INLINE vec vsqrt(vec x)
+{
+    for (int i = 0; i < LANES; i++)
+        x[i] = LIBM(sqrt)(x[i]);
+    return x;
+}
+
+/* NaN where either is NaN. */
+INLINE vec maximum(vec a, vec b)
+{
+    return select((a > b) | (a != a), a, b);
+}
+
+INLINE vec minimum(vec a, vec b)
+{
+    return select((a < b) | (a != a), a, b);
+}
+
+#endif
