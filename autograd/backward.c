@@ -1,0 +1,211 @@
+/* The backward walk: from the last record to the first, each asked for the gradients of its
+ * operands. It knows no op; a rule is written with ops, so what it returns stands on the same tape
+ * and can be differentiated again. */
+#include "ops/ops.h"
+
+static void clear_marks(ag_tape *tape)
+{
+    for (uint32_t i = 1; i < tape->lasting.count; i++) {
+        tape->lasting.at[i].needed = false;
+        tape->lasting.at[i].gradient = 0;
+    }
+    for (uint32_t i = 1; i < tape->transient.count; i++) {
+        tape->transient.at[i].needed = false;
+        tape->transient.at[i].gradient = 0;
+    }
+}
+
+/* Marks what gradients must pass through: the records up to y that depend on a marked one. */
+static void mark_dependants(ag_tape *tape, uint32_t y)
+{
+    for (uint32_t i = 1; !(y & LASTING) && i <= y; i++) {
+        struct record *r = &tape->transient.at[i];
+        for (int k = 0; k < r->inputs && !r->needed; k++)
+            r->needed = input_of(tape, r, k)->needed;
+    }
+}
+
+/* A rule used the values of an operand that were set after the op had seen others: the gradient
+ * would be a wrong number. */
+static bool uses_changed(ag_tape *tape, uint32_t index, uint32_t first)
+{
+    const struct record *r = &tape->transient.at[index];
+    uint64_t seen = r->clock > tape->replayed ? r->clock : tape->replayed;
+    if (seen == tape->clock)
+        return false;
+    for (; first < tape->transient.count; first++)
+        for (int k = 0; k < tape->transient.at[first].inputs; k++) {
+            uint32_t input = tape->transient.at[first].input[k];
+            const struct record *x = record_at(tape, input);
+            bool operand = input == r->input[0] || input == r->input[1] || input == r->input[2];
+            if (!operand || !x->op->leaf || x->clock <= seen)
+                continue;
+            char text[128];
+            struct text e = {.at = text, .size = sizeof text};
+            expression(&e, NULL, tape, index, 60);
+            ag_fail(
+                tape,
+                "backward: %s was changed after %s used it, so that its gradient would be wrong; "
+                "call ag_backward before changing it, or record or replay the tape afresh",
+                x->name ? x->name : x->op->name, text);
+            return true;
+        }
+    return false;
+}
+
+/* Sums a gradient over what broadcasting repeated, or repeats one that stands for all of its
+ * operand. */
+static ag_tensor fit(ag_tensor gradient, ag_shape shape)
+{
+    const struct record *r = find(gradient);
+    if (!r || shape_equal(&r->shape, &shape))
+        return gradient;
+    bool wider = r->shape.rank > shape.rank || r->count > shape_count(&shape);
+    return wider ? ag_sum_to(gradient, shape) : ag_broadcast_to(gradient, shape);
+}
+
+static void accumulate(ag_tape *tape, uint32_t index, ag_tensor gradient)
+{
+    if (!gradient.tape)
+        return;
+    gradient = fit(gradient, record_at(tape, index)->shape);
+    uint32_t so_far = record_at(tape, index)->gradient;
+    if (so_far)
+        gradient = ag_add(handle(tape, so_far), gradient);
+    record_at(tape, index)->gradient = gradient.index;
+}
+
+static void note(ag_tape *tape, uint32_t y, uint32_t target, uint32_t gradient)
+{
+    struct notes *notes = &tape->notes;
+    if (notes->count == notes->capacity) {
+        uint32_t capacity = notes->capacity ? 2 * notes->capacity : 64;
+        struct note *at =
+            tape_realloc(tape, notes->at, notes->capacity * sizeof *at, capacity * sizeof *at);
+        if (!at)
+            return;
+        notes->at = at;
+        notes->capacity = capacity;
+    }
+    notes->at[notes->count++] = (struct note){tape->walking, y, target, gradient};
+}
+
+static void walk(ag_tape *tape, uint32_t y)
+{
+    for (uint32_t i = y; i > 0 && !tape->failed; i--) {
+        uint32_t gradient = tape->transient.at[i].gradient;
+        if (!gradient)
+            continue;
+        note(tape, y, i, gradient);
+        for (int k = 0; k < tape->transient.at[i].inputs && !tape->failed; k++) {
+            uint32_t input = tape->transient.at[i].input[k], before = tape->transient.count;
+            const struct op *op = tape->transient.at[i].op;
+            if (!record_at(tape, input)->needed || !op->gradient)
+                continue;
+            ag_tensor part = op->gradient(handle(tape, i), handle(tape, gradient), k);
+            if (!uses_changed(tape, i, before))
+                accumulate(tape, input, part);
+        }
+    }
+}
+
+/* y must be one number on a tape without an error. */
+static bool can_start(ag_tensor y, const char *who)
+{
+    const struct record *r = resolve(y, who);
+    if (!r || y.tape->failed)
+        return false;
+    if (r->count == 1)
+        return true;
+    char shape[SHAPE_TEXT];
+    shape_print(shape, sizeof shape, &r->shape);
+    ag_fail(y.tape,
+            "%s: only a single number has a gradient here, but this tensor's shape is %s; take its "
+            "mean "
+            "or its sum first",
+            who, shape);
+    return false;
+}
+
+static bool walk_from(ag_tensor y)
+{
+    ag_tape *tape = y.tape;
+    mark_dependants(tape, y.index);
+    tape->walking = ++tape->walks;
+    ag_tensor one = constant(tape, &seed_op, ag_shape_of(y), 1.0);
+    record_at(tape, y.index)->gradient = one.index;
+    if (!(y.index & LASTING))
+        walk(tape, y.index);
+    for (uint32_t i = 1; i < tape->lasting.count; i++)
+        if (tape->lasting.at[i].gradient)
+            note(tape, y.index, i | LASTING, tape->lasting.at[i].gradient);
+    tape->walking = 0;
+    return !tape->failed;
+}
+
+static bool find_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_tensor *gradients)
+{
+    if (!can_start(y, "gradients"))
+        return false;
+    clear_marks(y.tape);
+    for (size_t i = 0; i < count; i++) {
+        struct record *x = wrt[i].tape == y.tape ? resolve(wrt[i], "gradients") : NULL;
+        if (!x) {
+            ag_fail(y.tape, "gradients: tensor %zu of those asked for is not on y's tape", i);
+            return false;
+        }
+        x->needed = true;
+    }
+    if (!walk_from(y))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct record *x = find(wrt[i]);
+        gradients[i] = x->gradient ? handle(y.tape, x->gradient) : ag_full(y.tape, x->shape, 0.0);
+    }
+    return !y.tape->failed;
+}
+
+bool ag_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_tensor *gradients)
+{
+    bool found = find_gradients(y, wrt, count, gradients);
+    for (size_t i = 0; i < count && !found; i++)
+        gradients[i] = (ag_tensor){.tape = y.tape};
+    return found;
+}
+
+bool ag_backward(ag_tensor y)
+{
+    if (!can_start(y, "backward"))
+        return false;
+    clear_marks(y.tape);
+    struct records *lasting = &y.tape->lasting;
+    for (uint32_t i = 1; i < lasting->count; i++)
+        lasting->at[i].needed = lasting->at[i].trainable;
+    if (!walk_from(y))
+        return false;
+    for (uint32_t i = 1; i < lasting->count; i++) {
+        lasting->at[i].result = lasting->at[i].gradient;
+        lasting->at[i].result_epoch = y.tape->epoch;
+    }
+    return true;
+}
+
+bool ag_has_gradient(ag_tensor parameter)
+{
+    const struct record *r = resolve(parameter, "has_gradient");
+    return r && (parameter.index & LASTING) && r->result &&
+           r->result_epoch == parameter.tape->epoch;
+}
+
+ag_tensor ag_gradient(ag_tensor parameter)
+{
+    if (ag_has_gradient(parameter))
+        return handle(parameter.tape, find(parameter)->result);
+    if (find(parameter))
+        ag_fail(parameter.tape,
+                "gradient: %s has none: ag_backward was not called since the last reset, its "
+                "tensor did "
+                "not depend on it, or it is not a trainable parameter",
+                *ag_name_of(parameter) ? ag_name_of(parameter) : "this tensor");
+    return (ag_tensor){.tape = parameter.tape};
+}

@@ -1,0 +1,153 @@
+#include "labels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+enum { LOSS = 'L' };
+
+/* Does any tensor bear this name already? Asked once for each of 26 letters. */
+static bool name_taken(const ag_tape *tape, const char *name)
+{
+    for (uint32_t i = 1; i < tape->lasting.count; i++)
+        if (tape->lasting.at[i].name && !strcmp(tape->lasting.at[i].name, name))
+            return true;
+    for (uint32_t i = 1; i < tape->transient.count; i++)
+        if (tape->transient.at[i].name && !strcmp(tape->transient.at[i].name, name))
+            return true;
+    return false;
+}
+
+/* What the first walk starts from is the loss, called L if nothing else is. */
+static uint32_t unnamed_loss(const struct labels *labels, const ag_tape *tape)
+{
+    uint32_t y = labels->notes ? tape->notes.at[0].y : 0;
+    return y & LASTING || name_taken(tape, "L") ? 0 : y;
+}
+
+/* Letters count back from the loss, as one derives: L = mean(A²), A = Y - B, B = C + b2, ... */
+static void number_letters(struct labels *labels, const ag_tape *tape)
+{
+    bool free_letter[26];
+    uint32_t next = 1, loss = unnamed_loss(labels, tape);
+    for (int i = 0; i < 26; i++)
+        free_letter[i] = i != LOSS - 'A' && !name_taken(tape, (char[]){(char)('A' + i), '\0'});
+    for (uint32_t i = labels->count - 1; i > 0; i--) {
+        if (!labels->letter[i])
+            continue;
+        if (i == loss) {
+            labels->letter[i] = LOSS - 'A' + 1;
+            continue;
+        }
+        while (next <= 26 && !free_letter[next - 1])
+            next++;
+        labels->letter[i] = next++;
+    }
+}
+
+/* A gradient that the walk itself recorded bears its name: that of the first tensor whose gradient
+ * it is. */
+static void label_gradients(struct labels *labels, const ag_tape *tape)
+{
+    for (uint32_t i = labels->notes; i > 0; i--) {
+        const struct note *note = &tape->notes.at[i - 1];
+        if (tape->transient.at[note->gradient].walk != note->walk)
+            continue;
+        labels->twin[i - 1] = labels->note[note->gradient];
+        labels->note[note->gradient] = i;
+    }
+}
+
+/* What the user recorded has a line of its own, and so has what a later walk passes through. */
+static void mark_lines(struct labels *labels, const ag_tape *tape)
+{
+    for (uint32_t i = 1; i < labels->count; i++) {
+        const struct record *r = &tape->transient.at[i];
+        labels->letter[i] = !r->walk && !r->name && !r->op->leaf;
+    }
+    for (uint32_t i = 0; i < labels->notes; i++) {
+        uint32_t target = tape->notes.at[i].target;
+        if (target & LASTING || labels->note[target])
+            continue;
+        const struct record *r = &tape->transient.at[target];
+        labels->letter[target] = !r->name && !r->op->leaf;
+    }
+}
+
+static uint32_t *zeros(ag_tape *tape, size_t count)
+{
+    uint32_t *block = tape_realloc(tape, NULL, 0, count * sizeof *block);
+    return block ? memset(block, 0, count * sizeof *block) : NULL;
+}
+
+bool labels_make(struct labels *labels, ag_tape *tape)
+{
+    *labels = (struct labels){.count = tape->transient.count, .notes = tape->notes.count};
+    labels->note = zeros(tape, labels->count);
+    labels->letter = zeros(tape, labels->count);
+    labels->twin = zeros(tape, labels->notes + 1);
+    if (!labels->note || !labels->letter || !labels->twin) {
+        labels_free(labels, tape);
+        return false;
+    }
+    label_gradients(labels, tape);
+    mark_lines(labels, tape);
+    number_letters(labels, tape);
+    return true;
+}
+
+void labels_free(struct labels *labels, ag_tape *tape)
+{
+    uint32_t *blocks[] = {labels->note, labels->letter, labels->twin};
+    size_t counts[] = {labels->count, labels->count, labels->notes + 1};
+    for (size_t i = 0; i < 3; i++)
+        if (blocks[i])
+            tape_realloc(tape, blocks[i], counts[i] * sizeof *blocks[i], 0);
+}
+
+/* The name of y or of a target: in parentheses where it is a gradient itself. */
+static void add_variable(struct text *text, const struct labels *labels, const ag_tape *tape,
+                         uint32_t index)
+{
+    bool gradient = !(index & LASTING) && labels->note[index] && !record_at(tape, index)->name;
+    text_add(text, gradient ? "(" : "");
+    expression(text, labels, tape, index, 24);
+    text_add(text, gradient ? ")" : "");
+}
+
+void add_gradient_label(struct text *text, const struct labels *labels, const ag_tape *tape,
+                        const struct note *note)
+{
+    text_add(text, "d");
+    add_variable(text, labels, tape, note->y);
+    text_add(text, "/d");
+    add_variable(text, labels, tape, note->target);
+}
+
+bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index)
+{
+    if (!labels || index & LASTING || index >= labels->count)
+        return false;
+    uint32_t letter = labels->letter[index];
+    if (labels->note[index])
+        add_gradient_label(text, labels, tape, &tape->notes.at[labels->note[index] - 1]);
+    else if (letter > 26)
+        text_add(text, "%c%u", 'A' + (int)((letter - 1) % 26), (letter - 1) / 26);
+    else if (letter)
+        text_add(text, "%c", 'A' + (int)letter - 1);
+    else
+        return false;
+    return true;
+}
+
+/* The variables that setlocale would read, in its order. */
+bool locale_is_unicode(void)
+{
+    const char *name = getenv("LC_ALL");
+    if (!name || !*name)
+        name = getenv("LC_CTYPE");
+    if (!name || !*name)
+        name = getenv("LANG");
+    return name && (strstr(name, "UTF-8") || strstr(name, "utf8") || strstr(name, "UTF8"));
+}

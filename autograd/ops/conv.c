@@ -1,0 +1,373 @@
+/* Convolutions and pooling: a kernel that moves over the last axes of a batch of images (N, C, H,
+ * W). In one dimension, H is 1.
+ *
+ * A convolution puts the windows of the input side by side (unfold), for one product that serves
+ * the whole batch: w (groups, O/groups, C/groups·KH·KW) @ (groups, C/groups·KH·KW, N·OH·OW).
+ * Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for Document
+ * Processing", 2006. Average pooling is a mean over the same windows. */
+#include "ops.h"
+
+/* One axis of the images: the kernel's size, how it moves, and in how many places it stands. */
+struct axis {
+    int64_t kernel, stride, padding, dilation, places;
+};
+
+/* A kernel over `count` axes, as the user sees it; axis holds always two. */
+struct window {
+    int count;
+    struct axis axis[2];
+};
+
+static void fill_axes(struct window *window, struct axis like)
+{
+    window->axis[0] = (struct axis){1, 1, 0, 1, 1};
+    for (int i = 2 - window->count; i < 2; i++)
+        window->axis[i] = like;
+}
+
+/* A shape error that names the operands, of something that is made of several ops. */
+static struct call question(const struct op *op, const ag_tensor *x, int inputs)
+{
+    struct call call = {.tape = x->tape, .op = op, .inputs = inputs};
+    for (int i = 0; i < inputs; i++) {
+        call.in[i] = resolve(x[i], op->name);
+        call.input[i] = x[i].index;
+        if (!call.in[i] || x[i].tape->failed)
+            call.tape = NULL;
+    }
+    return call;
+}
+
+static bool in_range(const struct call *call, const char *what, int64_t value, int64_t least)
+{
+    return (value >= least && value <= INT32_MAX) ||
+           reject(call, "", "a %s of %lld is out of range: it is at least %lld", what,
+                  (long long)value, (long long)least);
+}
+
+/* Checks the axes of the first operand and where the kernel stands on them. */
+static bool place_kernel(const struct call *call, struct window *window)
+{
+    const ag_shape *x = &call->in[0]->shape;
+    if (x->rank != window->count + 2)
+        return reject(call, "", "the input must have %d axes: batch, channels, %s",
+                      window->count + 2, window->count == 1 ? "length" : "height and width");
+    for (int i = 2 - window->count; i < 2; i++) {
+        struct axis *a = &window->axis[i];
+        if (!in_range(call, "kernel", a->kernel, 1) || !in_range(call, "stride", a->stride, 1) ||
+            !in_range(call, "padding", a->padding, 0) ||
+            !in_range(call, "dilation", a->dilation, 1))
+            return false;
+        int64_t size = x->dim[x->rank - 2 + i] + 2 * a->padding;
+        int64_t reach = a->dilation * (a->kernel - 1) + 1;
+        if (size < reach)
+            return reject(call, "",
+                          "the kernel is wider than axis %d: it reaches over %lld of %lld",
+                          x->rank - 2 + i, (long long)reach, (long long)size);
+        a->places = (size - reach) / a->stride + 1;
+    }
+    return true;
+}
+
+/* (N, C, L) as (N, C, 1, L). */
+static ag_tensor as_image(ag_tensor x)
+{
+    ag_shape s = ag_shape_of(x);
+    return s.rank == 3 ? ag_reshape(x, AG_SHAPE(s.dim[0], s.dim[1], 1, s.dim[2])) : x;
+}
+
+/* What the kernel leaves of x: (N, channels, places...). */
+static ag_shape placed_shape(const struct window *window, int64_t n, int64_t channels)
+{
+    ag_shape shape = {.rank = window->count + 2, .dim = {n, channels}};
+    for (int i = 2 - window->count; i < 2; i++)
+        shape.dim[window->count + i] = window->axis[i].places;
+    return shape;
+}
+
+/* The axes of unfolded windows. */
+enum { BATCH, CHANNEL, KERNEL_Y, KERNEL_X, PLACE_Y, PLACE_X, UNFOLDED };
+
+/* The windows of x (N, C, H, W) with their axes in that order, in that shape. */
+static ag_tensor windows(ag_tensor x, const struct axis *axis, const int *order, ag_shape shape)
+{
+    ag_shape width = AG_SHAPE(0, 0, axis[0].padding, axis[1].padding);
+    ag_tensor padded = ag_pad(x, width, width, 0.0);
+    ag_shape s = ag_shape_of(padded), view = {.rank = UNFOLDED};
+    ptrdiff_t row = (ptrdiff_t)s.dim[3], plane = row * (ptrdiff_t)s.dim[2], stride[UNFOLDED];
+    const int64_t size[] = {s.dim[0],       s.dim[1],       axis[0].kernel,
+                            axis[1].kernel, axis[0].places, axis[1].places};
+    const ptrdiff_t step[] = {plane * (ptrdiff_t)s.dim[1],       plane,
+                              row * (ptrdiff_t)axis[0].dilation, (ptrdiff_t)axis[1].dilation,
+                              row * (ptrdiff_t)axis[0].stride,   (ptrdiff_t)axis[1].stride};
+    for (int i = 0; i < UNFOLDED; i++) {
+        view.dim[i] = size[order[i]];
+        stride[i] = step[order[i]];
+    }
+    return unfold(padded, &view, stride, shape);
+}
+
+/* ---- Convolution ---- */
+
+static bool weights_fit(const struct call *call, int64_t groups, struct window *window)
+{
+    const ag_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    if (w->rank != window->count + 2)
+        return reject(call, "", "the weights must have %d axes: outputs, channels / groups, kernel",
+                      window->count + 2);
+    for (int i = 0; i < window->count; i++)
+        window->axis[2 - window->count + i].kernel = w->dim[2 + i];
+    if (!in_range(call, "group count", groups, 1) || !place_kernel(call, window))
+        return false;
+    if (x->dim[1] % groups || x->dim[1] / groups != w->dim[1])
+        return reject(call, "",
+                      "the input has %lld channels, the weights are for %lld in %lld group%s",
+                      (long long)x->dim[1], (long long)w->dim[1], (long long)groups,
+                      groups == 1 ? "" : "s each");
+    if (w->dim[0] % groups)
+        return reject(call, "", "%lld outputs cannot be divided into %lld groups",
+                      (long long)w->dim[0], (long long)groups);
+    return true;
+}
+
+static bool bias_fits(const struct call *call)
+{
+    const ag_shape *b = &call->in[2]->shape;
+    int64_t outputs = call->in[1]->shape.dim[0];
+    return (b->rank == 1 && b->dim[0] == outputs) ||
+           reject(call, "", "the bias must have shape (%lld,), a value for each output",
+                  (long long)outputs);
+}
+
+static ag_tensor convolve(const struct op *op, int count, ag_tensor x, ag_tensor w, ag_tensor b,
+                          ag_conv o)
+{
+    static const int order[] = {CHANNEL, KERNEL_Y, KERNEL_X, BATCH, PLACE_Y, PLACE_X};
+    struct window window = {.count = count};
+    int64_t groups = o.groups ? o.groups : 1;
+    bool biased = b.tape;
+    struct call call = question(op, (ag_tensor[]){x, w, b}, biased ? 3 : 2);
+    fill_axes(&window, (struct axis){.stride = o.stride ? o.stride : 1,
+                                     .padding = o.padding,
+                                     .dilation = o.dilation ? o.dilation : 1});
+    if (!call.tape || !weights_fit(&call, groups, &window) || (biased && !bias_fits(&call)))
+        return (ag_tensor){.tape = x.tape};
+    const int64_t n = call.in[0]->shape.dim[0], channels = call.in[0]->shape.dim[1],
+                  outputs = call.in[1]->shape.dim[0];
+    const struct axis *a = window.axis;
+    int64_t taps = channels / groups * a[0].kernel * a[1].kernel;
+    ag_tensor side_by_side =
+        windows(as_image(x), a, order, AG_SHAPE(groups, taps, n * a[0].places * a[1].places));
+    ag_tensor y = ag_matmul(ag_reshape(w, AG_SHAPE(groups, outputs / groups, taps)), side_by_side);
+    y = ag_reshape(y, AG_SHAPE(outputs, n, a[0].places, a[1].places));
+    y = ag_permute(y, AG_AXES(1, 0, 2, 3));
+    if (biased)
+        y = ag_add(y, ag_reshape(b, AG_SHAPE(outputs, 1, 1)));
+    return ag_reshape(y, placed_shape(&window, n, outputs));
+}
+
+ag_tensor ag_conv1d(ag_tensor x, ag_tensor w, ag_tensor b, ag_conv options)
+{
+    static const struct op named = {.name = "conv1d"};
+    return convolve(&named, 1, x, w, b, options);
+}
+
+ag_tensor ag_conv2d(ag_tensor x, ag_tensor w, ag_tensor b, ag_conv options)
+{
+    static const struct op named = {.name = "conv2d"};
+    return convolve(&named, 2, x, w, b, options);
+}
+
+/* ---- Pooling ---- */
+
+static bool pool_window(const struct op *op, int count, ag_tensor x, ag_pool o,
+                        struct window *window)
+{
+    struct call call = question(op, &x, 1);
+    window->count = count;
+    fill_axes(window, (struct axis){.kernel = o.kernel,
+                                    .stride = o.stride ? o.stride : o.kernel,
+                                    .padding = o.padding,
+                                    .dilation = 1});
+    if (!call.tape || !place_kernel(&call, window))
+        return false;
+    return o.padding <= o.kernel / 2 ||
+           reject(&call, "", "a padding of %lld is more than half of the kernel, %lld",
+                  (long long)o.padding, (long long)o.kernel);
+}
+
+static ag_tensor average(const struct op *op, int count, ag_tensor x, ag_pool options)
+{
+    static const int order[] = {BATCH, CHANNEL, KERNEL_Y, KERNEL_X, PLACE_Y, PLACE_X};
+    struct window window;
+    if (!pool_window(op, count, x, options, &window))
+        return (ag_tensor){.tape = x.tape};
+    const struct axis *a = window.axis;
+    ag_shape s = ag_shape_of(x), result = placed_shape(&window, s.dim[0], s.dim[1]);
+    ag_tensor side_by_side =
+        windows(as_image(x), a, order,
+                AG_SHAPE(s.dim[0], s.dim[1], a[0].kernel * a[1].kernel, a[0].places * a[1].places));
+    return ag_reshape(ag_mean_axes(side_by_side, AG_AXES(2), false), result);
+}
+
+ag_tensor ag_avg_pool1d(ag_tensor x, ag_pool options)
+{
+    static const struct op named = {.name = "avg_pool1d"};
+    return average(&named, 1, x, options);
+}
+
+ag_tensor ag_avg_pool2d(ag_tensor x, ag_pool options)
+{
+    static const struct op named = {.name = "avg_pool2d"};
+    return average(&named, 2, x, options);
+}
+
+/* The largest element of a window, the first of several; NaN is larger than all. */
+#define DEFINE_POOL(real)                                                                          \
+    static size_t largest_##real(const struct axis *a, const int64_t *size, const int64_t *at,     \
+                                 const real *x)                                                    \
+    {                                                                                              \
+        int64_t first[2], end[2];                                                                  \
+        for (int i = 0; i < 2; i++) {                                                              \
+            first[i] = at[i] * a[i].stride - a[i].padding;                                         \
+            end[i] = first[i] + a[i].kernel < size[i] ? first[i] + a[i].kernel : size[i];          \
+            first[i] = first[i] < 0 ? 0 : first[i];                                                \
+        }                                                                                          \
+        int64_t best = first[0] * size[1] + first[1];                                              \
+        for (int64_t i = first[0]; i < end[0]; i++)                                                \
+            for (int64_t k = i * size[1] + first[1]; k < i * size[1] + end[1]; k++)                \
+                if (x[k] > x[best] || x[k] != x[k])                                                \
+                    best = k;                                                                      \
+        return (size_t)best;                                                                       \
+    }                                                                                              \
+    static void pool_##real(const struct axis *a, const int64_t *size, const real *v,              \
+                            const real *x, real *y, bool put)                                      \
+    {                                                                                              \
+        int64_t at[2], out = 0;                                                                    \
+        for (at[0] = 0; at[0] < a[0].places; at[0]++)                                              \
+            for (at[1] = 0; at[1] < a[1].places; at[1]++, out++) {                                 \
+                size_t best = largest_##real(a, size, at, x);                                      \
+                if (put)                                                                           \
+                    y[best] += v[out];                                                             \
+                else                                                                               \
+                    y[out] = v[best];                                                              \
+            }                                                                                      \
+    }
+
+DEFINE_POOL(float)
+DEFINE_POOL(double)
+
+/* Of v (the first operand), what stands where x (the last) is largest, or the reverse: put there.
+ */
+static void pool(ag_tape *tape, const struct record *r, bool put)
+{
+    const struct record *v = input_of(tape, r, 0), *x = input_of(tape, r, r->inputs - 1);
+    const struct window *window = r->attr.plan;
+    const struct axis *a = window->axis;
+    const int64_t *dim = x->shape.dim + x->shape.rank - 2;
+    const int64_t size[2] = {window->count == 1 ? 1 : dim[0], dim[1]};
+    int64_t plane = size[0] * size[1], pooled = a[0].places * a[1].places;
+    int64_t v_step = put ? pooled : plane, y_step = put ? plane : pooled;
+    for (int64_t i = 0; i < x->count / plane; i++)
+        if (tape->dtype == AG_F32)
+            pool_float(a, size, (const float *)v->data + i * v_step,
+                       (const float *)x->data + i * plane, (float *)r->data + i * y_step, put);
+        else
+            pool_double(a, size, (const double *)v->data + i * v_step,
+                        (const double *)x->data + i * plane, (double *)r->data + i * y_step, put);
+}
+
+static void pick_forward(ag_tape *tape, const struct record *r)
+{
+    pool(tape, r, false);
+}
+
+static void put_forward(ag_tape *tape, const struct record *r)
+{
+    tape->kernels->fill((size_t)r->count, 0.0, r->data);
+    pool(tape, r, true);
+}
+
+static bool placed_by_plan(struct call *call)
+{
+    const ag_shape *x = &call->in[call->inputs - 1]->shape;
+    call->shape = placed_shape(call->attr.plan, x->dim[0], x->dim[1]);
+    return true;
+}
+
+static bool like_second(struct call *call)
+{
+    call->shape = call->in[1]->shape;
+    return true;
+}
+
+static const struct op max_put_op, max_pick_op;
+
+/* Which element is largest does not change with the second operand. */
+static ag_tensor pick_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    struct attributes attr = {.plan = find(y)->attr.plan};
+    return i ? NONE : record2(&max_put_op, dy, operand_of(y, find(y)->inputs - 1), &attr);
+}
+
+static ag_tensor put_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    struct attributes attr = {.plan = find(y)->attr.plan};
+    return i ? NONE : record2(&max_pick_op, dy, operand_of(y, 1), &attr);
+}
+
+static const struct op max_pool_op = {
+    .name = "max_pool",
+    .inputs = 1,
+    .formula = "max_pool($x)",
+    .precedence = CALL,
+    .shape = placed_by_plan,
+    .forward = pick_forward,
+    .gradient = pick_gradient,
+};
+
+static const struct op max_pick_op = {
+    .name = "max_pick",
+    .inputs = 2,
+    .formula = "max_pick($x, $y)",
+    .precedence = CALL,
+    .shape = placed_by_plan,
+    .forward = pick_forward,
+    .gradient = pick_gradient,
+};
+
+static const struct op max_put_op = {
+    .name = "max_put",
+    .inputs = 2,
+    .formula = "max_put($x, $y)",
+    .precedence = CALL,
+    .shape = like_second,
+    .forward = put_forward,
+    .gradient = put_gradient,
+};
+
+static ag_tensor maximum(const struct op *op, int count, ag_tensor x, ag_pool options)
+{
+    struct window window, *plan;
+    if (!pool_window(op, count, x, options, &window) ||
+        !(plan = arena_allocate(x.tape, &x.tape->arena, sizeof *plan)))
+        return (ag_tensor){.tape = x.tape};
+    *plan = window;
+    return record(&max_pool_op, x, &(struct attributes){.plan = plan});
+}
+
+ag_tensor ag_max_pool1d(ag_tensor x, ag_pool options)
+{
+    static const struct op named = {.name = "max_pool1d"};
+    return maximum(&named, 1, x, options);
+}
+
+ag_tensor ag_max_pool2d(ag_tensor x, ag_pool options)
+{
+    static const struct op named = {.name = "max_pool2d"};
+    return maximum(&named, 2, x, options);
+}
+
+static const struct op *const table[] = {&max_pool_op, &max_pick_op, &max_put_op};
+
+const struct op_list conv_ops = {table, sizeof table / sizeof *table};

@@ -1,0 +1,351 @@
+/* Element-wise ops: one operand, two with broadcasting, and with constants. */
+#include "ops.h"
+
+void unary_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 0);
+    tape->kernels->unary[r->op->kernel]((size_t)r->count, x->data, r->data, r->attr.p);
+}
+
+/* The loop's last two axes are the kernel's rows and columns. */
+void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
+                       int inputs)
+{
+    const struct loop *loop = r->loop;
+    ptrdiff_t size = (ptrdiff_t)element_size(tape);
+    int inner = loop->rank < 2 ? loop->rank : 2, outer = loop->rank - inner;
+    int operands = r->inputs == 3 ? 3 : 2;
+    size_t cols = inner > 0 ? (size_t)loop->dim[loop->rank - 1] : 1;
+    size_t rows = inner > 1 ? (size_t)loop->dim[loop->rank - 2] : 1;
+    int64_t at[AG_MAX_RANK] = {0};
+    ptrdiff_t offset[MAX_INPUTS] = {0};
+    struct operand x[MAX_INPUTS] = {{0}};
+    char *out = r->data;
+    for (int k = 0; k < inputs; k++) {
+        x[k].row = inner > 1 ? loop->stride[k][loop->rank - 2] : 0;
+        x[k].col = inner > 0 ? loop->stride[k][loop->rank - 1] : 0;
+    }
+    do {
+        for (int k = 0; k < operands; k++)
+            x[k].data = (const char *)data[k] + offset[k] * size;
+        if (operands == 3)
+            tape->kernels->where(rows, cols, x[0], x[1], x[2], out);
+        else
+            tape->kernels->binary[r->op->kernel](rows, cols, x[0], x[1], out);
+        out += rows * cols * (size_t)size;
+    } while (loop_next(loop, outer, inputs, at, offset));
+}
+
+void binary_forward(ag_tape *tape, const struct record *r)
+{
+    const void *data[] = {input_of(tape, r, 0)->data, input_of(tape, r, 1)->data};
+    if (r->loop)
+        broadcast_forward(tape, r, data, 2);
+    else
+        tape->kernels->binary[r->op->kernel](1, (size_t)r->count, (struct operand){data[0], 0, 1},
+                                             (struct operand){data[1], 0, 1}, r->data);
+}
+
+/* ---- Two operands ---- */
+
+static ag_tensor add_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)y;
+    (void)i;
+    return dy;
+}
+
+static const struct op add_op = {
+    .name = "add",
+    .inputs = 2,
+    .formula = "$x + $y",
+    .precedence = SUM,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .by_rows = element_rows,
+    .gradient = add_gradient,
+    .kernel = BINARY_ADD,
+    .broadcasts = true,
+};
+
+ag_tensor ag_add(ag_tensor x, ag_tensor y)
+{
+    return record2(&add_op, x, y, NULL);
+}
+
+static ag_tensor sub_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)y;
+    return i == 0 ? dy : ag_neg(dy);
+}
+
+static const struct op sub_op = {
+    .name = "sub",
+    .inputs = 2,
+    .formula = "$x - $y",
+    .precedence = SUM,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .by_rows = element_rows,
+    .gradient = sub_gradient,
+    .kernel = BINARY_SUB,
+    .broadcasts = true,
+};
+
+ag_tensor ag_sub(ag_tensor x, ag_tensor y)
+{
+    return record2(&sub_op, x, y, NULL);
+}
+
+static ag_tensor mul_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return chain(dy, operand_of(y, 1 - i));
+}
+
+static const struct op mul_op = {
+    .name = "mul",
+    .inputs = 2,
+    .formula = "$x · $y",
+    .precedence = PRODUCT,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .by_rows = element_rows,
+    .gradient = mul_gradient,
+    .kernel = BINARY_MUL,
+    .broadcasts = true,
+};
+
+ag_tensor ag_mul(ag_tensor x, ag_tensor y)
+{
+    return record2(&mul_op, x, y, NULL);
+}
+
+/* z = x/y: dz/dx = 1/y, dz/dy = -z/y. */
+static ag_tensor div_gradient(ag_tensor z, ag_tensor dz, int i)
+{
+    ag_tensor y = operand_of(z, 1);
+    return i == 0 ? ag_div(dz, y) : ag_neg(chain(dz, ag_div(z, y)));
+}
+
+static const struct op div_op = {
+    .name = "div",
+    .inputs = 2,
+    .formula = "$x / $y",
+    .precedence = PRODUCT,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .by_rows = element_rows,
+    .gradient = div_gradient,
+    .kernel = BINARY_DIV,
+    .broadcasts = true,
+};
+
+ag_tensor ag_div(ag_tensor x, ag_tensor y)
+{
+    return record2(&div_op, x, y, NULL);
+}
+
+/* ---- With a constant: p*x + q ---- */
+
+static ag_tensor affine_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    struct attributes attr = find(y)->attr;
+    return attr.p[0] == 1.0 ? dy : scaled(dy, attr.p[0], attr.symbol);
+}
+
+static const struct op add_scalar_op = {
+    .name = "add_scalar",
+    .inputs = 1,
+    .formula = "$x + $q",
+    .precedence = SUM,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = affine_gradient,
+    .kernel = UNARY_AFFINE,
+};
+
+ag_tensor ag_add_scalar(ag_tensor x, double c)
+{
+    return record(&add_scalar_op, x, &(struct attributes){.p = {1.0, c}});
+}
+
+ag_tensor ag_sub_scalar(ag_tensor x, double c)
+{
+    return ag_add_scalar(x, -c);
+}
+
+static const struct op scalar_sub_op = {
+    .name = "scalar_sub",
+    .inputs = 1,
+    .formula = "$q - $x",
+    .precedence = SUM,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = affine_gradient,
+    .kernel = UNARY_AFFINE,
+};
+
+ag_tensor ag_scalar_sub(double c, ag_tensor x)
+{
+    return record(&scalar_sub_op, x, &(struct attributes){.p = {-1.0, c}});
+}
+
+static const struct op mul_scalar_op = {
+    .name = "mul_scalar",
+    .inputs = 1,
+    .formula = "$p · $x",
+    .precedence = PRODUCT,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = affine_gradient,
+    .kernel = UNARY_AFFINE,
+};
+
+/* Adding -0, not 0, keeps the sign of a product that is zero. */
+ag_tensor scaled(ag_tensor x, double c, const char *symbol)
+{
+    return record(&mul_scalar_op, x, &(struct attributes){.p = {c, -0.0}, .symbol = symbol});
+}
+
+ag_tensor ag_mul_scalar(ag_tensor x, double c)
+{
+    return scaled(x, c, NULL);
+}
+
+ag_tensor ag_div_scalar(ag_tensor x, double c)
+{
+    return ag_div(x, find(x) ? ag_full(x.tape, AG_SCALAR, c) : x);
+}
+
+ag_tensor ag_scalar_div(double c, ag_tensor x)
+{
+    return ag_div(find(x) ? ag_full(x.tape, AG_SCALAR, c) : x, x);
+}
+
+/* ---- One operand ---- */
+
+static ag_tensor neg_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)y;
+    (void)i;
+    return ag_neg(dy);
+}
+
+static const struct op neg_op = {
+    .name = "neg",
+    .inputs = 1,
+    .formula = "-$x",
+    .precedence = PREFIX,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = neg_gradient,
+    .kernel = UNARY_NEG,
+};
+
+ag_tensor ag_neg(ag_tensor x)
+{
+    return record(&neg_op, x, NULL);
+}
+
+static ag_tensor exp_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return chain(dy, y);
+}
+
+static const struct op exp_op = {
+    .name = "exp",
+    .inputs = 1,
+    .formula = "exp($x)",
+    .precedence = CALL,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = exp_gradient,
+    .kernel = UNARY_EXP,
+};
+
+ag_tensor ag_exp(ag_tensor x)
+{
+    return record(&exp_op, x, NULL);
+}
+
+static ag_tensor log_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return ag_div(dy, operand_of(y, i));
+}
+
+static const struct op log_op = {
+    .name = "log",
+    .inputs = 1,
+    .formula = "log($x)",
+    .precedence = CALL,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = log_gradient,
+    .kernel = UNARY_LOG,
+};
+
+ag_tensor ag_log(ag_tensor x)
+{
+    return record(&log_op, x, NULL);
+}
+
+static ag_tensor sqrt_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return ag_mul_scalar(ag_div(dy, y), 0.5);
+}
+
+static const struct op sqrt_op = {
+    .name = "sqrt",
+    .inputs = 1,
+    .formula = "sqrt($x)",
+    .precedence = CALL,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = sqrt_gradient,
+    .kernel = UNARY_SQRT,
+};
+
+ag_tensor ag_sqrt(ag_tensor x)
+{
+    return record(&sqrt_op, x, NULL);
+}
+
+static ag_tensor square_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return chain(dy, ag_mul_scalar(operand_of(y, i), 2.0));
+}
+
+static const struct op square_op = {
+    .name = "square",
+    .inputs = 1,
+    .formula = "$x²",
+    .precedence = POSTFIX,
+    .forward = unary_forward,
+    .by_rows = element_rows,
+    .gradient = square_gradient,
+    .kernel = UNARY_SQUARE,
+};
+
+ag_tensor ag_square(ag_tensor x)
+{
+    return record(&square_op, x, NULL);
+}
+
+/* ---- The chain rule's product ---- */
+
+/* A leaf is never handed on as a gradient: its values may be set anew. */
+ag_tensor chain(ag_tensor dy, ag_tensor factor)
+{
+    const struct record *r = find(dy), *f = find(factor);
+    return r && f && r->op == &seed_op && !f->op->leaf ? factor : ag_mul(dy, factor);
+}
+
+static const struct op *const table[] = {
+    &add_op,        &sub_op, &mul_op, &div_op, &add_scalar_op, &scalar_sub_op,
+    &mul_scalar_op, &neg_op, &exp_op, &log_op, &sqrt_op,       &square_op,
+};
+
+const struct op_list elementwise_ops = {table, sizeof table / sizeof *table};

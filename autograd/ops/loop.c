@@ -1,0 +1,150 @@
+/* Stepping through operands that broadcast: strides, with axes merged where one step covers both.
+ */
+#include "ops.h"
+
+/* Strides of x, of the aligned axes of `result`, in elements: 0 where it is repeated. */
+static void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)
+{
+    ptrdiff_t step = 1;
+    for (int i = result->rank - 1, own = x->rank - 1; i >= 0; i--, own--) {
+        int64_t dim = own < 0 ? 1 : x->dim[own];
+        stride[i] = dim == 1 ? 0 : step;
+        step *= dim;
+    }
+}
+
+void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
+                int inputs)
+{
+    loop->rank = 0;
+    for (int i = 0; i < shape->rank; i++) {
+        if (shape->dim[i] == 1)
+            continue;
+        int last = loop->rank - 1;
+        bool merge = last >= 0;
+        for (int k = 0; k < inputs && merge; k++)
+            merge = loop->stride[k][last] == stride[k][i] * shape->dim[i];
+        if (!merge)
+            loop->dim[++last] = 1;
+        loop->dim[last] *= shape->dim[i];
+        for (int k = 0; k < inputs; k++)
+            loop->stride[k][last] = stride[k][i];
+        loop->rank = last + 1;
+    }
+}
+
+void loop_plan(struct loop *loop, const ag_shape *result, const struct record *const *in,
+               int inputs, int skip)
+{
+    ptrdiff_t stride[MAX_INPUTS][AG_MAX_RANK];
+    ag_shape walked = *result;
+    walked.rank -= skip;
+    for (int k = 0; k < inputs; k++)
+        broadcast_strides(result, &in[k]->shape, stride[k]);
+    loop_merge(loop, &walked, stride, inputs);
+}
+
+bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset)
+{
+    for (int i = axes - 1; i >= 0; i--) {
+        for (int k = 0; k < inputs; k++)
+            offset[k] += loop->stride[k][i];
+        if (++at[i] < loop->dim[i])
+            return true;
+        for (int k = 0; k < inputs; k++)
+            offset[k] -= loop->stride[k][i] * loop->dim[i];
+        at[i] = 0;
+    }
+    return false;
+}
+
+/* What would make two shapes broadcast, if something simple does; else "". */
+static void suggest(const struct call *call, char *hint, size_t size)
+{
+    static const char *const side[] = {"left", "right", "third"};
+    struct text text = {.at = hint, .size = size};
+    char shape[SHAPE_TEXT];
+    ag_shape ignored;
+    *hint = '\0';
+    for (int i = 0; i < 2; i++) {
+        ag_shape x = call->in[i]->shape, other = call->in[1 - i]->shape, column = x;
+        if (x.rank == 2 && other.rank == 2) {
+            ag_shape turned = {2, {x.dim[1], x.dim[0]}};
+            if (shape_broadcast(&turned, &other, &ignored)) {
+                shape_print(shape, sizeof shape, &turned);
+                text_add(&text, "the %s operand transposed is %s, which fits", side[i], shape);
+                return;
+            }
+        }
+        if (x.rank >= other.rank)
+            continue;
+        column.dim[column.rank++] = 1;
+        if (shape_broadcast(&column, &other, &ignored)) {
+            shape_print(shape, sizeof shape, &column);
+            text_add(&text, "the %s operand reshaped to %s fits: one value for each row", side[i],
+                     shape);
+            return;
+        }
+    }
+}
+
+static bool reject_broadcast(const struct call *call)
+{
+    char hint[160] = "";
+    if (call->inputs == 2)
+        suggest(call, hint, sizeof hint);
+    return reject(call, hint,
+                  "shapes do not broadcast: from the last axis backwards, sizes must be "
+                  "equal or one of them 1");
+}
+
+/* (n,) against (n, 1) gives (n, n): allowed, but nearly always a column that lost its axis. */
+static void warn_of_outer(const struct call *call)
+{
+    for (int i = 0; i < 2; i++) {
+        const ag_shape *vector = &call->in[i]->shape, *column = &call->in[1 - i]->shape;
+        if (vector->rank == 1 && column->rank == 2 && column->dim[1] == 1 && vector->dim[0] > 1 &&
+            vector->dim[0] == column->dim[0])
+            warn(call->tape,
+                 "%s: (%lld,) and (%lld, 1) broadcast to (%lld, %lld); if they were to go side by "
+                 "side, "
+                 "reshape the first to (%lld, 1); ag_set_warning turns this off",
+                 call->op->name, (long long)vector->dim[0], (long long)vector->dim[0],
+                 (long long)vector->dim[0], (long long)vector->dim[0], (long long)vector->dim[0]);
+    }
+}
+
+bool broadcast_shape(struct call *call)
+{
+    bool same = true;
+    for (int k = 1; k < call->inputs; k++) {
+        if (same && shape_equal(&call->shape, &call->in[k]->shape))
+            continue;
+        ag_shape shape = call->shape;
+        same = false;
+        if (!shape_broadcast(&shape, &call->in[k]->shape, &call->shape))
+            return reject_broadcast(call);
+    }
+    if (same)
+        return true;
+    if (!shape_check(call->tape, call->op->name, call->shape))
+        return false;
+    if (call->inputs == 2)
+        warn_of_outer(call);
+    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
+    if (call->loop)
+        loop_plan(call->loop, &call->shape, call->in, call->inputs, 0);
+    return call->loop;
+}
+
+unsigned element_rows(const struct call *call, bool *sums)
+{
+    unsigned cut = 0;
+    *sums = false;
+    for (int k = 0; k < call->inputs; k++) {
+        const ag_shape *x = &call->in[k]->shape;
+        bool along = x->rank && x->rank == call->shape.rank && x->dim[0] == call->shape.dim[0];
+        cut |= (unsigned)along << k;
+    }
+    return cut;
+}

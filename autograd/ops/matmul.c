@@ -1,0 +1,215 @@
+/* The matrix product, with operands transposed in place where a gradient asks for it. */
+#include "ops.h"
+
+/* Rows and columns of an operand as the product sees it; all of a vector is its inner dimension. */
+static int64_t rows_of(const struct call *call, int i)
+{
+    const ag_shape *s = &call->in[i]->shape;
+    return s->dim[s->rank - (call->attr.transposed[i] || s->rank < 2 ? 1 : 2)];
+}
+
+static int64_t cols_of(const struct call *call, int i)
+{
+    const ag_shape *s = &call->in[i]->shape;
+    return s->dim[s->rank - (call->attr.transposed[i] ? 2 : 1)];
+}
+
+/* A transposition that makes the inner dimensions agree, if one does. */
+static void suggest(const struct call *call, char *hint, size_t size)
+{
+    static const char *const side[] = {"left", "right"};
+    struct text text = {.at = hint, .size = size};
+    char shape[SHAPE_TEXT];
+    bool right_fits = cols_of(call, 0) == cols_of(call, 1),
+         left_fits = rows_of(call, 0) == rows_of(call, 1);
+    *hint = '\0';
+    if (!right_fits && !left_fits)
+        return;
+    int i = right_fits ? 1 : 0;
+    ag_shape turned = call->in[i]->shape;
+    turned.dim[turned.rank - 2] = call->in[i]->shape.dim[turned.rank - 1];
+    turned.dim[turned.rank - 1] = call->in[i]->shape.dim[turned.rank - 2];
+    shape_print(shape, sizeof shape, &turned);
+    if (call->in[i]->name)
+        text_add(&text, "%s transposed is %s, which fits", call->in[i]->name, shape);
+    else
+        text_add(&text, "the %s operand transposed is %s, which fits", side[i], shape);
+}
+
+static bool inner_sizes_agree(const struct call *call)
+{
+    char hint[160] = "";
+    int64_t left = cols_of(call, 0), right = rows_of(call, 1);
+    if (left == right)
+        return true;
+    if (call->in[0]->shape.rank > 1 && call->in[1]->shape.rank > 1)
+        suggest(call, hint, sizeof hint);
+    return reject(call, hint, "inner dimensions differ: %lld and %lld", (long long)left,
+                  (long long)right);
+}
+
+static bool matmul_shape(struct call *call)
+{
+    for (int i = 0; i < 2; i++)
+        if (call->in[i]->shape.rank < 2)
+            return reject(call, "a number multiplies by mul",
+                          "operands must have at least one axis");
+    if (!inner_sizes_agree(call))
+        return false;
+    int64_t m = rows_of(call, 0), k = cols_of(call, 0), n = cols_of(call, 1);
+    ag_shape batch[2] = {call->in[0]->shape, call->in[1]->shape};
+    batch[0].rank -= 2;
+    batch[1].rank -= 2;
+    if (!shape_broadcast(&batch[0], &batch[1], &call->shape))
+        return reject(call, "", "leading (batch) axes do not broadcast");
+    call->shape.dim[call->shape.rank++] = m;
+    call->shape.dim[call->shape.rank++] = n;
+    if ((call->shape.rank > 2 || (m | n) >> 29) &&
+        !shape_check(call->tape, call->op->name, call->shape))
+        return false;
+    call->workspace = call->tape->kernels->matmul_workspace((size_t)m, (size_t)n, (size_t)k);
+    if (call->shape.rank == 2)
+        return true;
+    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
+    if (call->loop)
+        loop_plan(call->loop, &call->shape, call->in, 2, 2);
+    return call->loop;
+}
+
+static void matmul_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 0), *y = input_of(tape, r, 1);
+    const bool *transposed = r->attr.transposed;
+    size_t size = element_size(tape), x_cols = (size_t)x->shape.dim[x->shape.rank - 1];
+    struct matmul p = {
+        .m = (size_t)r->shape.dim[r->shape.rank - 2],
+        .n = (size_t)r->shape.dim[r->shape.rank - 1],
+        .k = transposed[0] ? (size_t)x->shape.dim[x->shape.rank - 2] : x_cols,
+        .a = x->data,
+        .b = y->data,
+        .c = r->data,
+        .lda = x_cols,
+        .ldb = (size_t)y->shape.dim[y->shape.rank - 1],
+        .ldc = (size_t)r->shape.dim[r->shape.rank - 1],
+        .a_transposed = transposed[0],
+        .b_transposed = transposed[1],
+        .activation = UNARY_COUNT,
+        .workspace = tape->workspace.at,
+    };
+    if (!r->loop) {
+        tape->kernels->matmul(&p);
+        return;
+    }
+    int64_t at[AG_MAX_RANK] = {0};
+    ptrdiff_t offset[MAX_INPUTS] = {0};
+    do {
+        p.a = (const char *)x->data + offset[0] * (ptrdiff_t)size;
+        p.b = (const char *)y->data + offset[1] * (ptrdiff_t)size;
+        tape->kernels->matmul(&p);
+        p.c = (char *)p.c + p.m * p.n * size;
+    } while (loop_next(r->loop, r->loop->rank, 2, at, offset));
+}
+
+/* Rows of X make rows of X @ Y, and with X transposed they are summed over. Either is cut into blocks only where what the
+ * blocks share, Y or the sum, stays in the first-level cache. */
+static unsigned matmul_rows(const struct call *call, bool *sums)
+{
+    enum { SMALL = 16 << 10 };
+    const bool *transposed = call->attr.transposed;
+    const struct record *y = call->in[1];
+    int64_t shared = transposed[0] ? shape_count(&call->shape) : y->count;
+    *sums = transposed[0];
+    if (call->shape.rank != 2 || (transposed[0] && transposed[1]) ||
+        (size_t)shared * element_size(call->tape) > SMALL)
+        return 0;
+    return transposed[0] ? 3u : 1u;
+}
+
+static const struct op matmul_op;
+
+ag_tensor product(ag_tensor x, bool x_transposed, ag_tensor y, bool y_transposed)
+{
+    return record2(&matmul_op, x, y,
+                   &(struct attributes){.transposed = {x_transposed, y_transposed}});
+}
+
+/* Z = X @ Y: dX = dZ @ Yᵀ and dY = Xᵀ @ dZ; of a transposed operand, the transpose of that. */
+static ag_tensor matmul_gradient(ag_tensor z, ag_tensor dz, int i)
+{
+    ag_tensor x = operand_of(z, 0), y = operand_of(z, 1);
+    const bool tx = find(z)->attr.transposed[0], ty = find(z)->attr.transposed[1];
+    if (i == 0)
+        return tx ? product(y, ty, dz, true) : product(dz, false, y, !ty);
+    return ty ? product(dz, true, x, tx) : product(x, !tx, dz, false);
+}
+
+static const struct op matmul_op = {
+    .name = "matmul",
+    .inputs = 2,
+    .formula = "$X @ $Y",
+    .precedence = PRODUCT,
+    .shape = matmul_shape,
+    .forward = matmul_forward,
+    .by_rows = matmul_rows,
+    .gradient = matmul_gradient,
+};
+
+/* x with all its leading axes made one; a vector becomes a row. */
+static ag_tensor as_rows(ag_tensor x)
+{
+    ag_shape s = ag_shape_of(x);
+    return ag_reshape(x, AG_SHAPE(-1, s.dim[s.rank - 1]));
+}
+
+/* Vectors, and many rows against one matrix, are products of two matrices in other words. */
+static ag_tensor product_of_any(ag_tensor x, ag_tensor y, bool y_transposed)
+{
+    const struct record *rx = find(x), *ry = find(y);
+    if (!rx || !ry || x.tape != y.tape || !rx->shape.rank || !ry->shape.rank ||
+        (rx->shape.rank >= 2 && ry->shape.rank >= 2 &&
+         !(rx->shape.rank > 2 && ry->shape.rank == 2)))
+        return product(x, false, y, y_transposed);
+    /* Complaints are of the operands as they are, not as they are reshaped below. */
+    if (!inner_sizes_agree(&(struct call){.tape = x.tape,
+                                          .op = &matmul_op,
+                                          .in = {rx, ry},
+                                          .input = {x.index, y.index},
+                                          .inputs = 2,
+                                          .attr.transposed = {false, y_transposed}}))
+        return handle(x.tape, 0);
+    ag_shape sx = rx->shape, sy = ry->shape, result = sx;
+    if (sy.rank == 1) {
+        ag_tensor column = product_of_any(x, ag_reshape(y, AG_SHAPE(sy.dim[0], 1)), false);
+        if (!find(column))
+            return column;
+        result = ag_shape_of(column);
+        result.rank--;
+        return ag_reshape(column, result);
+    }
+    if (sy.rank == 2) {
+        ag_tensor rows = product(as_rows(x), false, y, y_transposed);
+        result.dim[result.rank - 1] = ag_shape_of(rows).dim[1];
+        return ag_reshape(rows, result);
+    }
+    ag_tensor row = product(as_rows(x), false, y, y_transposed);
+    if (!find(row))
+        return row;
+    result = ag_shape_of(row);
+    result.dim[result.rank - 2] = result.dim[result.rank - 1];
+    result.rank--;
+    return ag_reshape(row, result);
+}
+
+ag_tensor ag_matmul(ag_tensor x, ag_tensor y)
+{
+    return product_of_any(x, y, false);
+}
+
+ag_tensor ag_linear(ag_tensor x, ag_tensor w, ag_tensor b)
+{
+    return ag_add(product_of_any(x, w, true), b);
+}
+
+static const struct op *const table[] = {&matmul_op};
+
+const struct op_list matmul_ops = {table, sizeof table / sizeof *table};

@@ -1,0 +1,294 @@
+/* Normalisation of rows (the last axis), and what is made of it: layer_norm (Ba, Kiros & Hinton
+ * 2016), rms_norm (Zhang & Sennrich 2019), batch_norm (Ioffe & Szegedy 2015).
+ *
+ * y = (x - m) s with s = 1 / sqrt(mean((x - m)²) + epsilon), where m is the row's mean, or 0. Its
+ * Jacobian J = s (I - 11ᵀ/n - yyᵀ/n), without the second term where m is 0, is symmetric. J v is an
+ * op of its own, so that a gradient passes memory once. */
+#include <math.h>
+
+#include "ops.h"
+
+/* The attributes: p[0] is epsilon, keep says that the mean is subtracted. */
+static double row_sum(const struct kernels *k, enum reduce kernel, size_t n, const void *x)
+{
+    float f32;
+    double f64;
+    k->reduce[kernel](1, n, 1, x, k->element == sizeof f32 ? (void *)&f32 : (void *)&f64);
+    return k->element == sizeof f32 ? (double)f32 : f64;
+}
+
+/* y = p x + q */
+static void affine(const struct kernels *k, size_t n, double p, double q, const void *x, void *y)
+{
+    k->unary[UNARY_AFFINE](n, x, y, (double[]){p, q});
+}
+
+/* Normalises a row and returns s. */
+static double normalize_row(const struct kernels *k, const struct record *r, size_t n,
+                            const void *x, void *y)
+{
+    double mean = r->attr.keep ? row_sum(k, REDUCE_SUM, n, x) / (double)n : 0.0;
+    affine(k, n, 1.0, -mean, x, y);
+    double squares = row_sum(k, REDUCE_SUM_SQUARES, n, y);
+    double s = 1.0 / sqrt(squares / (double)n + r->attr.p[0]);
+    affine(k, n, s, -0.0, y, y);
+    return s;
+}
+
+static void normalize_forward(ag_tape *tape, const struct record *r)
+{
+    size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
+    const char *x = input_of(tape, r, 0)->data;
+    for (size_t at = 0; at < (size_t)r->count * element_size(tape); at += size)
+        normalize_row(tape->kernels, r, n, x + at, (char *)r->data + at);
+}
+
+/* z = J v = s (v - mean(v) - y mean(v y)) */
+static void slope_row(const struct kernels *k, const struct record *r, size_t n, const void *v,
+                      const void *x, void *y, void *z)
+{
+    struct operand ov = {v, 0, 1}, oy = {y, 0, 1}, oz = {z, 0, 1};
+    double s = normalize_row(k, r, n, x, y);
+    k->binary[BINARY_MUL](1, n, ov, oy, z);
+    double along = row_sum(k, REDUCE_SUM, n, z) / (double)n;
+    double mean = r->attr.keep ? row_sum(k, REDUCE_SUM, n, v) / (double)n : 0.0;
+    affine(k, n, -s * along, -s * mean, y, y);
+    affine(k, n, s, -0.0, v, z);
+    k->binary[BINARY_ADD](1, n, oz, oy, z);
+}
+
+static void slope_forward(ag_tape *tape, const struct record *r)
+{
+    size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
+    const char *v = input_of(tape, r, 0)->data, *x = input_of(tape, r, 1)->data;
+    for (size_t at = 0; at < (size_t)r->count * element_size(tape); at += size)
+        slope_row(tape->kernels, r, n, v + at, x + at, tape->workspace.at, (char *)r->data + at);
+}
+
+static bool slope_shape(struct call *call)
+{
+    call->workspace = (size_t)call->shape.dim[call->shape.rank - 1] * element_size(call->tape);
+    return true;
+}
+
+static const struct op normalize_op, normalize_slope_op;
+
+/* As y was normalised. */
+static ag_tensor normalize_like(ag_tensor y, ag_tensor x)
+{
+    return record(&normalize_op, x, &find(y)->attr);
+}
+
+static ag_tensor slope_like(ag_tensor y, ag_tensor v, ag_tensor x)
+{
+    return record2(&normalize_slope_op, v, x, &find(y)->attr);
+}
+
+static ag_tensor row_mean(ag_tensor x)
+{
+    return ag_mean_axes(x, AG_AXES(-1), true);
+}
+
+/* z = J v, u = dz: the gradient in v is J u. In x, with a = mean(v y), c = mean(u y) and ds/dx =
+ * -s² y / n, that of uᵀ J v is -s (J (a u + c v) + s y (mean(u v) - mean(u) mean(v) - a c)). */
+static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
+{
+    ag_tensor v = operand_of(z, 0), x = operand_of(z, 1);
+    if (i == 0)
+        return slope_like(z, u, x);
+    struct attributes attr = find(z)->attr;
+    ag_tensor y = normalize_like(z, x), a = row_mean(ag_mul(v, y)), c = row_mean(ag_mul(u, y));
+    ag_tensor around = attr.keep ? ag_sub(x, row_mean(x)) : x;
+    ag_tensor deviation =
+        ag_sqrt(ag_add_scalar(row_mean(ag_square(around)), attr.p[0])); /* 1 / s */
+    ag_tensor rest = ag_sub(row_mean(ag_mul(u, v)), ag_mul(a, c));
+    if (attr.keep)
+        rest = ag_sub(rest, ag_mul(row_mean(u), row_mean(v)));
+    ag_tensor turned = slope_like(z, ag_add(ag_mul(a, u), ag_mul(c, v)), x);
+    return ag_neg(ag_div(ag_add(turned, ag_mul(y, ag_div(rest, deviation))), deviation));
+}
+
+static const struct op normalize_slope_op = {
+    .name = "normalize_slope",
+    .inputs = 2,
+    .formula = "normalize_slope($x, $y)",
+    .precedence = CALL,
+    .shape = slope_shape,
+    .forward = slope_forward,
+    .gradient = slope_gradient,
+};
+
+static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return slope_like(y, dy, operand_of(y, i));
+}
+
+static const struct op normalize_op = {
+    .name = "normalize",
+    .inputs = 1,
+    .formula = "normalize($x)",
+    .precedence = CALL,
+    .forward = normalize_forward,
+    .gradient = normalize_gradient,
+};
+
+static ag_tensor normalize(ag_tensor x, bool centered, double epsilon)
+{
+    return record(&normalize_op, x, &(struct attributes){.p = {epsilon, 0.0}, .keep = centered});
+}
+
+/* ---- layer_norm and rms_norm ---- */
+
+/* Over the last axes of x, those of `like`. */
+static ag_tensor normalize_last(const char *who, ag_tensor x, ag_tensor like, bool centered,
+                                double epsilon)
+{
+    const struct record *r = resolve(x, who), *rw = like.tape ? resolve(like, who) : NULL;
+    if (!r || (like.tape && !rw) || x.tape->failed)
+        return (ag_tensor){.tape = x.tape};
+    ag_shape shape = r->shape, last = {1, {shape.rank ? shape.dim[shape.rank - 1] : 0}};
+    char text[2][SHAPE_TEXT];
+    if (rw)
+        last = rw->shape;
+    bool fits = last.rank >= 1 && last.rank <= shape.rank;
+    for (int i = 1; fits && i <= last.rank; i++)
+        fits = last.dim[last.rank - i] == shape.dim[shape.rank - i];
+    shape_print(text[0], sizeof text[0], &shape);
+    shape_print(text[1], sizeof text[1], &last);
+    if (!fits)
+        return ag_fail(x.tape, "%s: x has shape %s, which does not end in the weights' shape %s",
+                       who, text[0], rw ? text[1] : "(n,)");
+    if (last.rank == 1)
+        return normalize(x, centered, epsilon);
+    ag_tensor rows = ag_reshape(x, AG_SHAPE(-1, shape_count(&last)));
+    return ag_reshape(normalize(rows, centered, epsilon), shape);
+}
+
+ag_tensor ag_layer_norm(ag_tensor x, ag_tensor w, ag_tensor b, double epsilon)
+{
+    ag_tensor y = normalize_last("layer_norm", x, w, true, epsilon);
+    if (w.tape)
+        y = ag_mul(y, w);
+    return b.tape ? ag_add(y, b) : y;
+}
+
+ag_tensor ag_rms_norm(ag_tensor x, ag_tensor w, double epsilon)
+{
+    ag_tensor y = normalize_last("rms_norm", x, w, false, epsilon);
+    return w.tape ? ag_mul(y, w) : y;
+}
+
+/* ---- batch_norm ---- */
+
+/* The result is the buffer itself, moved towards a statistic of the rows of x: their means, or with
+ * keep their variances. */
+static void running_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 1);
+    const struct kernels *k = tape->kernels;
+    size_t n = (size_t)(x->count / r->count), size = n * element_size(tape);
+    for (int64_t i = 0; i < r->count; i++) {
+        const char *row = (const char *)x->data + (size_t)i * size;
+        double statistic = row_sum(k, REDUCE_SUM, n, row) / (double)n;
+        if (r->attr.keep) {
+            affine(k, n, 1.0, -statistic, row, tape->workspace.at);
+            statistic = row_sum(k, REDUCE_SUM_SQUARES, n, tape->workspace.at) / (double)(n - 1);
+        }
+        char *running = (char *)r->data + (size_t)i * element_size(tape);
+        double old = element_at(tape, r, i);
+        k->fill(1, old + r->attr.p[0] * (statistic - old), running);
+    }
+    input_of(tape, r, 0)->clock = ++tape->clock;
+}
+
+static bool running_shape(struct call *call)
+{
+    const ag_shape *x = &call->in[1]->shape;
+    call->workspace = (size_t)x->dim[x->rank - 1] * element_size(call->tape);
+    return true;
+}
+
+/* Not for differentiation; as a random op, it is not repeated where the tape is only checked. */
+static const struct op running_op = {
+    .name = "running",
+    .inputs = 2,
+    .formula = "running($x, $y)",
+    .precedence = CALL,
+    .shape = running_shape,
+    .forward = running_forward,
+    .random = true,
+    .view = true,
+};
+
+/* The channels' values, for tensors of shape `x`: (C) as (C, 1, ...). */
+static ag_tensor per_channel(ag_tensor values, const ag_shape *x)
+{
+    ag_shape shape = {.rank = x->rank - 1};
+    for (int i = 0; i < shape.rank; i++)
+        shape.dim[i] = i ? 1 : x->dim[1];
+    return ag_reshape(values, shape);
+}
+
+/* x (N, C, ...) as (C, N, ...), or back. */
+static ag_tensor swap_first(ag_tensor x)
+{
+    ag_axes axes = {.count = ag_shape_of(x).rank, .axis = {1, 0, 2, 3, 4, 5, 6, 7}};
+    return ag_permute(x, axes);
+}
+
+static ag_tensor by_batch(ag_tensor x, ag_tensor mean, ag_tensor variance, double momentum,
+                          double epsilon)
+{
+    ag_tensor turned = swap_first(x), rows;
+    ag_shape shape = ag_shape_of(turned);
+    if (ag_count(x) == shape.dim[0])
+        return ag_fail(x.tape,
+                       "batch_norm: one value for each channel has no variance to train by");
+    if (!(mean.index & variance.index & LASTING))
+        return ag_fail(x.tape, "batch_norm: running averages must be buffers");
+    rows = ag_reshape(turned, AG_SHAPE(shape.dim[0], -1));
+    struct attributes attr = {.p = {momentum, 0.0}};
+    record2(&running_op, mean, rows, &attr);
+    attr.keep = true;
+    record2(&running_op, variance, rows, &attr);
+    return swap_first(ag_reshape(normalize(rows, true, epsilon), shape));
+}
+
+ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_variance,
+                        ag_tensor w, ag_tensor b, ag_batch_norm_options options)
+{
+    const ag_tensor all[] = {running_mean, running_variance, w, b};
+    const struct record *r = resolve(x, "batch_norm");
+    double epsilon = options.epsilon != 0.0 ? options.epsilon : 1e-5;
+    double momentum = options.momentum != 0.0 ? options.momentum : 0.1;
+    if (!r || x.tape->failed)
+        return (ag_tensor){.tape = x.tape};
+    ag_shape shape = r->shape;
+    if (shape.rank < 2)
+        return ag_fail(x.tape, "batch_norm: x must have at least 2 axes, (N, C, ...)");
+    for (int i = 0; i < 4; i++) {
+        if (i >= 2 && !all[i].tape)
+            continue;
+        const struct record *channels =
+            all[i].tape == x.tape ? resolve(all[i], "batch_norm") : NULL;
+        if (!channels || channels->shape.rank != 1 || channels->shape.dim[0] != shape.dim[1])
+            return ag_fail(x.tape,
+                           "batch_norm: the %s must have shape (%lld,), a value for each channel",
+                           (const char *const[]){"running mean", "running variance", "weight",
+                                                 "bias"}[i],
+                           (long long)shape.dim[1]);
+    }
+    ag_tensor y;
+    if (options.training)
+        y = by_batch(x, running_mean, running_variance, momentum, epsilon);
+    else
+        y = ag_div(ag_sub(x, per_channel(running_mean, &shape)),
+                   ag_sqrt(per_channel(ag_add_scalar(running_variance, epsilon), &shape)));
+    if (w.tape)
+        y = ag_mul(y, per_channel(w, &shape));
+    return b.tape ? ag_add(y, per_channel(b, &shape)) : y;
+}
+
+static const struct op *const table[] = {&normalize_op, &normalize_slope_op, &running_op};
+
+const struct op_list normalize_ops = {table, sizeof table / sizeof *table};

@@ -1,0 +1,161 @@
+/* What an op is, and what the files in this folder share. How to add one: ../README.md. */
+#ifndef TAPEGRAD_OPS_H
+#define TAPEGRAD_OPS_H
+
+#include "../tape.h"
+
+/* An op that is about to be recorded: its operands, and the shape that its rule finds for the
+ * result. */
+struct call {
+    ag_tape *tape;
+    const struct op *op;
+    const struct record *in[MAX_INPUTS];
+    uint32_t input[MAX_INPUTS];
+    int inputs;
+    struct attributes attr;
+    ag_shape shape;
+    size_t workspace;  /* bytes of tape->workspace that running it takes */
+    struct loop *loop; /* see struct record */
+};
+
+enum precedence { SUM = 1, PRODUCT, PREFIX, POSTFIX, CALL };
+
+struct op {
+    const char *name;
+    int inputs;
+
+    /* How it is written: $x $y $z are the operands, $X and $Y the same with a transposition that
+     * the attributes ask for, $p and $q the constants, $a the axes, $v the view, $s the shape of
+     * the result. */
+    const char *formula;
+    enum precedence precedence; /* of the formula's outermost operator */
+    const char *spoken; /* the same as a line of its own, where another wording reads better; $A are
+                           the axes */
+
+    /* Checks the operands and sets the shape of the result; false with the error. NULL: the first
+     * operand's shape. */
+    bool (*shape)(struct call *call);
+
+    /* Computes r->data from the inputs' data. NULL: nothing to do (a leaf, or another view of the
+     * input's data). May set the sticky error over bad values (an index out of range), but leaves
+     * nothing unset: running goes on. */
+    void (*forward)(ag_tape *tape, const struct record *r);
+
+    /* From dy, the gradient of the op's result y, the gradient of its operand i, written with ops.
+     * It may be wider or narrower than the operand: the walk sums or repeats it to fit. NONE where
+     * there is none. NULL: never any. */
+    ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
+
+    /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the operands whose rows go along, a bit
+     * for each; the others are read whole. 0, or NULL: neither. See ../blocks.c. */
+    unsigned (*by_rows)(const struct call *call, bool *sums);
+
+    int kernel;      /* an enum unary, binary or reduce, where forward is shared */
+    bool broadcasts; /* operands are broadcast together */
+    bool leaf;       /* no program made its values: a parameter, buffer, input or constant */
+    bool random;     /* draws anew each time it is run */
+    bool view;       /* shares the data of its input */
+};
+
+#define NONE ((ag_tensor){0})
+
+/* Checks the operands and appends a record; an invalid tensor on error. attr may be NULL. */
+ag_tensor record(const struct op *op, ag_tensor x, const struct attributes *attr);
+ag_tensor record2(const struct op *op, ag_tensor x, ag_tensor y, const struct attributes *attr);
+ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z);
+
+/* An operand of a record, for gradient rules. */
+ag_tensor operand_of(ag_tensor y, int i);
+
+/* dy * factor; the one that a walk starts from is left out. */
+ag_tensor chain(ag_tensor dy, ag_tensor factor);
+
+/* c * x, where c is printed as symbol (a literal, or NULL). */
+ag_tensor scaled(ag_tensor x, double c, const char *symbol);
+
+/* by_rows of every element-wise op. */
+unsigned element_rows(const struct call *call, bool *sums);
+
+/* What element-wise ops share: op->kernel is an enum unary, or an enum binary. */
+void unary_forward(ag_tape *tape, const struct record *r);
+void binary_forward(ag_tape *tape, const struct record *r);
+
+/* Runs a binary kernel, or where, over r->loop, planned for the first `inputs` operands; any other
+ * is one number, repeated. */
+void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
+                       int inputs);
+
+/* A binary kernel with a constant on the right: y[i] = f(x[i], c). y may be x. */
+void scalar_forward(const ag_tape *tape, enum binary kernel, int64_t count, const void *x, double c,
+                    void *y);
+
+/* A shape around a run of neighbouring axes: (outer, n, inner). Of axes that are not one run, n
+ * alone has a meaning. */
+struct run {
+    size_t outer, n, inner;
+};
+
+struct run run_of(const ag_shape *shape, unsigned axes);
+unsigned last_run(unsigned axes); /* the last of the runs that make up `axes` */
+
+/* What reductions share: the shape rule; a record of op over some axes; and dy, a gradient of
+ * y = op(x) or y itself, with the axes that y lost put back with size 1. */
+bool reduce_shape(struct call *call);
+ag_tensor reduce_axes(const struct op *op, ag_tensor x, ag_axes axes, bool keep);
+ag_tensor sum_over(ag_tensor x, unsigned axes, bool keep);
+ag_tensor with_axes_kept(ag_tensor y, ag_tensor dy);
+
+/* Makes a shape rule's complaint: the rule that was broken, then each operand by name or expression
+ * with its shape, then, where hint isn't empty, what would fit. Returns false. */
+bool reject(const struct call *call, const char *hint, const char *format, ...) AG_PRINTF(3, 4);
+
+/* Element-wise ops with broadcasting: the common shape rule, which also plans the loop. */
+bool broadcast_shape(struct call *call);
+
+/* A walk over the elements (or matrices) of a result and its operands, whose axes are merged as far
+ * as strides allow. stride 0 repeats an operand. The last axis has stride 0 or 1. */
+struct loop {
+    int rank;
+    int64_t dim[AG_MAX_RANK];
+    ptrdiff_t stride[MAX_INPUTS][AG_MAX_RANK];
+};
+
+/* The axes of `shape`, with a stride of each operand for each. */
+void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
+                int inputs);
+
+/* The axes of `result`, but the last `skip`, of operands that broadcast to it. */
+void loop_plan(struct loop *loop, const ag_shape *result, const struct record *const *in,
+               int inputs, int skip);
+
+/* Moves to the next position of the loop's first `axes` axes; false after the last. at: zeros at
+ * first. */
+bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset);
+
+/* The named axes as a bit mask; false with the error, in the name of `who`. */
+bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask);
+
+/* What the view of a permutation or slice is, for its formula. */
+void add_view(struct text *text, const ag_tape *tape, const struct record *r);
+
+/* Elements of x side by side: position (i, j, ...) of `view_shape` sees x's element i*stride[0] +
+ * j*stride[1] + .... The result has `shape`, with as many elements. */
+ag_tensor unfold(ag_tensor x, const ag_shape *view_shape, const ptrdiff_t *stride, ag_shape shape);
+
+/* x @ y of tensors with at least two axes, the last two of each transposed first where asked. */
+ag_tensor product(ag_tensor x, bool x_transposed, ag_tensor y, bool y_transposed);
+
+/* The table of all ops, for the tests and the printers. */
+struct op_list {
+    const struct op *const *at;
+    size_t count;
+};
+
+extern const struct op_list leaf_ops, elementwise_ops, activation_ops, matmul_ops, reduce_ops,
+    shape_ops, view_ops, math_ops, select_ops, softmax_ops, scan_ops, index_ops, conv_ops,
+    normalize_ops, random_ops, attention_ops;
+
+/* The one that a backward walk starts from. */
+extern const struct op seed_op;
+
+#endif

@@ -1,0 +1,322 @@
+/* Reductions over any axes, a run of neighbouring ones at a time. */
+#include "ops.h"
+
+struct run run_of(const ag_shape *shape, unsigned axes)
+{
+    struct run run = {1, 1, 1};
+    for (int i = 0; i < shape->rank; i++) {
+        if (axes >> i & 1u)
+            run.n *= (size_t)shape->dim[i];
+        else if (axes >> i)
+            run.outer *= (size_t)shape->dim[i];
+        else
+            run.inner *= (size_t)shape->dim[i];
+    }
+    return run;
+}
+
+unsigned last_run(unsigned axes)
+{
+    unsigned last = 1u;
+    while (axes >> 1 >= last)
+        last <<= 1;
+    unsigned run = axes & last;
+    while (axes & (last >>= 1))
+        run |= last;
+    return run;
+}
+
+static ag_shape with_axes_one(ag_shape shape, unsigned axes)
+{
+    for (int i = 0; i < shape.rank; i++)
+        if (axes >> i & 1u)
+            shape.dim[i] = 1;
+    return shape;
+}
+
+/* Two steps of several need memory in between, and each takes less than the one before. */
+bool reduce_shape(struct call *call)
+{
+    const ag_shape *x = &call->in[0]->shape;
+    unsigned axes = call->attr.axes, run = last_run(axes);
+    ag_shape step = with_axes_one(*x, run);
+    if (run != axes)
+        call->workspace = 2 * (size_t)shape_count(&step) * element_size(call->tape);
+    call->shape.rank = 0;
+    for (int i = 0; i < x->rank; i++) {
+        bool reduced = axes >> i & 1u;
+        if (!reduced || call->attr.keep)
+            call->shape.dim[call->shape.rank++] = reduced ? 1 : x->dim[i];
+    }
+    return true;
+}
+
+static void reduce_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 0);
+    unsigned axes = r->attr.axes, run;
+    ag_shape shape = x->shape;
+    const void *from = x->data;
+    size_t half = 0;
+    bool odd = false;
+    do {
+        run = last_run(axes);
+        struct run of = run_of(&shape, run);
+        half = half ? half : of.outer * of.inner * element_size(tape);
+        void *to = run == axes ? r->data : (char *)tape->workspace.at + (odd ? half : 0);
+        tape->kernels->reduce[r->op->kernel](of.outer, of.n, of.inner, from, to);
+        shape = with_axes_one(shape, run);
+        from = to;
+        odd = !odd;
+        axes &= ~run;
+    } while (axes);
+}
+
+static void mean_forward(ag_tape *tape, const struct record *r)
+{
+    double n = (double)run_of(&input_of(tape, r, 0)->shape, r->attr.axes).n;
+    reduce_forward(tape, r);
+    tape->kernels->unary[UNARY_AFFINE]((size_t)r->count, r->data, r->data,
+                                       (double[]){1.0 / n, -0.0});
+}
+
+/* The shape of x with the reduced axes of y kept: what y's gradient is broadcast from. */
+ag_tensor with_axes_kept(ag_tensor y, ag_tensor dy)
+{
+    return ag_reshape(dy, with_axes_one(ag_shape_of(operand_of(y, 0)), find(y)->attr.axes));
+}
+
+/* A sum over axis 0 alone is one over rows, cut into blocks where it stays in the first-level
+ * cache. */
+static unsigned sum_rows(const struct call *call, bool *sums)
+{
+    enum { SMALL = 16 << 10 };
+    size_t size = (size_t)shape_count(&call->shape) * element_size(call->tape);
+    *sums = call->attr.axes == 1u && call->in[0]->shape.rank > 1 && size <= SMALL;
+    return *sums ? 1u : 0;
+}
+
+static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return with_axes_kept(y, dy);
+}
+
+static const struct op sum_op = {
+    .name = "sum",
+    .inputs = 1,
+    .formula = "sum($x$a)",
+    .spoken = "sum over $A of $x",
+    .precedence = CALL,
+    .shape = reduce_shape,
+    .forward = reduce_forward,
+    .by_rows = sum_rows,
+    .gradient = sum_gradient,
+    .kernel = REDUCE_SUM,
+};
+
+static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    ag_shape shape = ag_shape_of(operand_of(y, i));
+    double n = (double)run_of(&shape, find(y)->attr.axes).n;
+    return scaled(with_axes_kept(y, dy), 1.0 / n, "1/n");
+}
+
+static const struct op mean_op = {
+    .name = "mean",
+    .inputs = 1,
+    .formula = "mean($x$a)",
+    .spoken = "mean over $A of $x",
+    .precedence = CALL,
+    .shape = reduce_shape,
+    .forward = mean_forward,
+    .gradient = mean_gradient,
+    .kernel = REDUCE_SUM,
+};
+
+static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    ag_tensor x = operand_of(y, i);
+    return chain(dy, scaled(x, 2.0 / (double)ag_count(x), "2/n"));
+}
+
+static const struct op mean_square_op = {
+    .name = "mean_square",
+    .inputs = 1,
+    .formula = "mean($x²)",
+    .precedence = CALL,
+    .shape = reduce_shape,
+    .forward = mean_forward,
+    .gradient = mean_square_gradient,
+    .kernel = REDUCE_SUM_SQUARES,
+};
+
+/* ---- max and min: the gradient is shared equally among those that are the greatest ---- */
+
+static ag_tensor extreme_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    unsigned axes = find(y)->attr.axes;
+    ag_tensor winners = ag_equal(operand_of(y, i), with_axes_kept(y, y));
+    ag_tensor share = ag_div(with_axes_kept(y, dy), sum_over(winners, axes, true));
+    return ag_where(winners, share, ag_full(y.tape, AG_SCALAR, 0.0));
+}
+
+static const struct op max_op = {
+    .name = "max",
+    .inputs = 1,
+    .formula = "max($x$a)",
+    .spoken = "max over $A of $x",
+    .precedence = CALL,
+    .shape = reduce_shape,
+    .forward = reduce_forward,
+    .gradient = extreme_gradient,
+    .kernel = REDUCE_MAX,
+};
+
+static const struct op min_op = {
+    .name = "min",
+    .inputs = 1,
+    .formula = "min($x$a)",
+    .spoken = "min over $A of $x",
+    .precedence = CALL,
+    .shape = reduce_shape,
+    .forward = reduce_forward,
+    .gradient = extreme_gradient,
+    .kernel = REDUCE_MIN,
+};
+
+/* ---- Calling them ---- */
+
+bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask)
+{
+    const struct record *r = resolve(x, who);
+    if (!r || x.tape->failed)
+        return false;
+    int rank = r->shape.rank;
+    *mask = 0;
+    if (axes.count < 1 || axes.count > AG_MAX_RANK) {
+        ag_fail(x.tape, "%s: %d axes named; name 1 to %d of them", who, axes.count, AG_MAX_RANK);
+        return false;
+    }
+    for (int i = 0; i < axes.count; i++) {
+        int axis = axes.axis[i] < 0 ? axes.axis[i] + rank : axes.axis[i];
+        if (axis < 0 || axis >= rank) {
+            char shape[SHAPE_TEXT];
+            shape_print(shape, sizeof shape, &r->shape);
+            ag_fail(x.tape,
+                    rank ? "%s: axis %d is out of range for shape %s, whose axes are %d to %d"
+                         : "%s: axis %d is out of range: shape %s has no axes",
+                    who, axes.axis[i], shape, -rank, rank - 1);
+            return false;
+        }
+        if (*mask >> axis & 1u) {
+            ag_fail(x.tape, "%s: axis %d is named twice", who, axes.axis[i]);
+            return false;
+        }
+        *mask |= 1u << axis;
+    }
+    return true;
+}
+
+static unsigned all_axes(ag_tensor x)
+{
+    const struct record *r = find(x);
+    return r ? (1u << r->shape.rank) - 1 : 0;
+}
+
+static ag_tensor reduce_all(const struct op *op, ag_tensor x)
+{
+    return record(op, x, &(struct attributes){.axes = all_axes(x)});
+}
+
+ag_tensor reduce_axes(const struct op *op, ag_tensor x, ag_axes axes, bool keep)
+{
+    unsigned mask;
+    if (!axes_mask(x, axes, op->name, &mask))
+        return (ag_tensor){.tape = x.tape};
+    return record(op, x, &(struct attributes){.axes = mask, .keep = keep});
+}
+
+ag_tensor sum_over(ag_tensor x, unsigned axes, bool keep)
+{
+    return record(&sum_op, x, &(struct attributes){.axes = axes, .keep = keep});
+}
+
+ag_tensor ag_sum(ag_tensor x)
+{
+    return reduce_all(&sum_op, x);
+}
+
+ag_tensor ag_mean(ag_tensor x)
+{
+    return reduce_all(&mean_op, x);
+}
+
+ag_tensor ag_mean_square(ag_tensor x)
+{
+    return reduce_all(&mean_square_op, x);
+}
+
+ag_tensor ag_max(ag_tensor x)
+{
+    return reduce_all(&max_op, x);
+}
+
+ag_tensor ag_min(ag_tensor x)
+{
+    return reduce_all(&min_op, x);
+}
+
+ag_tensor ag_sum_axes(ag_tensor x, ag_axes axes, bool keep)
+{
+    return reduce_axes(&sum_op, x, axes, keep);
+}
+
+ag_tensor ag_mean_axes(ag_tensor x, ag_axes axes, bool keep)
+{
+    return reduce_axes(&mean_op, x, axes, keep);
+}
+
+ag_tensor ag_max_axes(ag_tensor x, ag_axes axes, bool keep)
+{
+    return reduce_axes(&max_op, x, axes, keep);
+}
+
+ag_tensor ag_min_axes(ag_tensor x, ag_axes axes, bool keep)
+{
+    return reduce_axes(&min_op, x, axes, keep);
+}
+
+/* In two passes, mean first: a difference of squares would cancel. */
+static ag_tensor variance(ag_tensor x, unsigned axes, int correction, bool keep)
+{
+    const struct record *r = find(x);
+    if (!r)
+        return record(&sum_op, x, NULL);
+    double n = (double)run_of(&r->shape, axes).n, divisor = n - correction;
+    if (divisor <= 0.0)
+        return ag_fail(x.tape,
+                       "var: of %g elements with correction %d, the sum of squares would "
+                       "be divided by %g",
+                       n, correction, divisor);
+    ag_tensor mean = record(&mean_op, x, &(struct attributes){.axes = axes, .keep = true});
+    ag_tensor squares = sum_over(ag_square(ag_sub(x, mean)), axes, keep);
+    return scaled(squares, 1.0 / divisor, correction ? NULL : "1/n");
+}
+
+ag_tensor ag_var(ag_tensor x, int correction)
+{
+    return variance(x, all_axes(x), correction, false);
+}
+
+ag_tensor ag_var_axes(ag_tensor x, ag_axes axes, int correction, bool keep)
+{
+    unsigned mask;
+    if (!axes_mask(x, axes, "var", &mask))
+        return (ag_tensor){.tape = x.tape};
+    return variance(x, mask, correction, keep);
+}
+
+static const struct op *const table[] = {&sum_op, &mean_op, &mean_square_op, &max_op, &min_op};
+
+const struct op_list reduce_ops = {table, sizeof table / sizeof *table};

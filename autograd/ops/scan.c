@@ -1,0 +1,143 @@
+/* Ops that go through an axis element by element: cumsum and argmax. The operand is seen as
+ * (outer, n, inner); inner columns are gone through side by side, some at a time. */
+#include "ops.h"
+
+enum { COLUMNS = 64 };
+
+/* ---- cumsum: dx is the cumsum of dy from the other end ---- */
+
+/* Adds up in double, as PyTorch does. Steps are negative to go from the last to the first. */
+#define DEFINE_CUMSUM(real)                                                                        \
+    static void cumsum_##real(size_t n, ptrdiff_t step, size_t columns, const real *x, real *y)    \
+    {                                                                                              \
+        double sum[COLUMNS] = {0};                                                                 \
+        for (size_t i = 0; i < n; i++)                                                             \
+            for (size_t c = 0; c < columns; c++) {                                                 \
+                ptrdiff_t at = (ptrdiff_t)i * step + (ptrdiff_t)c;                                 \
+                sum[c] += (double)x[at];                                                           \
+                y[at] = (real)sum[c];                                                              \
+            }                                                                                      \
+    }
+DEFINE_CUMSUM(float)
+DEFINE_CUMSUM(double)
+
+static void cumsum_run(const ag_tape *tape, const struct record *r, bool reversed)
+{
+    const char *x = input_of(tape, r, 0)->data;
+    struct run run = run_of(&r->shape, r->attr.axes);
+    size_t size = element_size(tape), last = reversed ? (run.n - 1) * run.inner : 0;
+    ptrdiff_t step = reversed ? -(ptrdiff_t)run.inner : (ptrdiff_t)run.inner;
+    for (size_t o = 0; o < run.outer; o++)
+        for (size_t c = 0; c < run.inner; c += COLUMNS) {
+            size_t columns = run.inner - c < COLUMNS ? run.inner - c : COLUMNS;
+            size_t start = (o * run.n * run.inner + last + c) * size;
+            const void *from = x + start;
+            void *to = (char *)r->data + start;
+            if (tape->dtype == AG_F32)
+                cumsum_float(run.n, step, columns, from, to);
+            else
+                cumsum_double(run.n, step, columns, from, to);
+        }
+}
+
+static void cumsum_forward(ag_tape *tape, const struct record *r)
+{
+    cumsum_run(tape, r, false);
+}
+
+static void reverse_cumsum_forward(ag_tape *tape, const struct record *r)
+{
+    cumsum_run(tape, r, true);
+}
+
+static const struct op cumsum_op, reverse_cumsum_op;
+
+static ag_tensor cumsum_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    struct attributes attr = find(y)->attr;
+    return record(find(y)->op == &cumsum_op ? &reverse_cumsum_op : &cumsum_op, dy, &attr);
+}
+
+static const struct op cumsum_op = {
+    .name = "cumsum",
+    .inputs = 1,
+    .formula = "cumsum($x$a)",
+    .precedence = CALL,
+    .forward = cumsum_forward,
+    .gradient = cumsum_gradient,
+};
+
+static const struct op reverse_cumsum_op = {
+    .name = "reverse_cumsum",
+    .inputs = 1,
+    .formula = "reverse_cumsum($x$a)",
+    .precedence = CALL,
+    .forward = reverse_cumsum_forward,
+    .gradient = cumsum_gradient,
+};
+
+ag_tensor ag_cumsum(ag_tensor x, int axis)
+{
+    return reduce_axes(&cumsum_op, x, AG_AXES(axis), true);
+}
+
+/* ---- argmax: the first of the greatest; a NaN counts as greater than all else, as in NumPy ----
+ */
+
+#define DEFINE_ARGMAX(real)                                                                        \
+    static void argmax_##real(struct run run, const real *x, real *y)                              \
+    {                                                                                              \
+        for (size_t o = 0; o < run.outer; o++, x += run.n * run.inner)                             \
+            for (size_t c = 0; c < run.inner; c++) {                                               \
+                real greatest = x[c];                                                              \
+                size_t best = 0;                                                                   \
+                for (size_t i = 1; i < run.n && greatest == greatest; i++) {                       \
+                    real candidate = x[i * run.inner + c];                                         \
+                    if (!(candidate <= greatest)) {                                                \
+                        greatest = candidate;                                                      \
+                        best = i;                                                                  \
+                    }                                                                              \
+                }                                                                                  \
+                *y++ = (real)best;                                                                 \
+            }                                                                                      \
+    }
+DEFINE_ARGMAX(float)
+DEFINE_ARGMAX(double)
+
+static void argmax_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 0);
+    struct run run = run_of(&x->shape, r->attr.axes);
+    if (tape->dtype == AG_F32)
+        argmax_float(run, x->data, r->data);
+    else
+        argmax_double(run, x->data, r->data);
+}
+
+static bool argmax_shape(struct call *call)
+{
+    size_t n = run_of(&call->in[0]->shape, call->attr.axes).n, most = (size_t)1 << 24;
+    if (call->tape->dtype == AG_F32 && n > most)
+        return reject(call, "make the tape AG_F64", "positions above %zu are not exact in float32",
+                      most);
+    return reduce_shape(call);
+}
+
+static const struct op argmax_op = {
+    .name = "argmax",
+    .inputs = 1,
+    .formula = "argmax($x$a)",
+    .precedence = CALL,
+    .shape = argmax_shape,
+    .forward = argmax_forward,
+};
+
+ag_tensor ag_argmax(ag_tensor x, int axis, bool keep)
+{
+    return reduce_axes(&argmax_op, x, AG_AXES(axis), keep);
+}
+
+static const struct op *const table[] = {&cumsum_op, &reverse_cumsum_op, &argmax_op};
+
+const struct op_list scan_ops = {table, sizeof table / sizeof *table};

@@ -1,0 +1,223 @@
+/* Comparisons, and ops that choose among elements. A comparison gives 1 or 0, is false of NaN, and
+ * has no gradient: it is flat wherever it has one. */
+#include "ops.h"
+
+/* ---- Comparisons ---- */
+
+static const struct op greater_op = {
+    .name = "greater",
+    .inputs = 2,
+    .formula = "$x > $y",
+    .precedence = SUM,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .kernel = BINARY_GREATER,
+    .broadcasts = true,
+};
+
+ag_tensor ag_greater(ag_tensor x, ag_tensor y)
+{
+    return record2(&greater_op, x, y, NULL);
+}
+
+ag_tensor ag_less(ag_tensor x, ag_tensor y)
+{
+    return ag_greater(y, x);
+}
+
+static bool equal_shape(struct call *call)
+{
+    bool fits = broadcast_shape(call);
+    if (fits)
+        call->workspace = (size_t)shape_count(&call->shape) * element_size(call->tape);
+    return fits;
+}
+
+#define DEFINE_SET_EQUAL(real)                                                                     \
+    static void set_equal_##real(size_t n, const real *x, real *y)                                 \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++)                                                             \
+            y[i] = x[i] == y[i];                                                                   \
+    }
+DEFINE_SET_EQUAL(float)
+DEFINE_SET_EQUAL(double)
+
+static const struct op maximum_op, minimum_op;
+
+/* Two numbers are equal when the larger and the smaller of them are. */
+static void equal_forward(ag_tape *tape, const struct record *r)
+{
+    struct record larger = *r, smaller = *r;
+    larger.op = &maximum_op;
+    larger.data = tape->workspace.at;
+    smaller.op = &minimum_op;
+    binary_forward(tape, &larger);
+    binary_forward(tape, &smaller);
+    if (tape->dtype == AG_F32)
+        set_equal_float((size_t)r->count, larger.data, r->data);
+    else
+        set_equal_double((size_t)r->count, larger.data, r->data);
+}
+
+static const struct op equal_op = {
+    .name = "equal",
+    .inputs = 2,
+    .formula = "$x == $y",
+    .precedence = SUM,
+    .shape = equal_shape,
+    .forward = equal_forward,
+    .broadcasts = true,
+};
+
+ag_tensor ag_equal(ag_tensor x, ag_tensor y)
+{
+    return record2(&equal_op, x, y, NULL);
+}
+
+ag_tensor ag_not_equal(ag_tensor x, ag_tensor y)
+{
+    return ag_scalar_sub(1.0, ag_equal(x, y));
+}
+
+ag_tensor ag_greater_equal(ag_tensor x, ag_tensor y)
+{
+    return ag_add(ag_greater(x, y), ag_equal(x, y));
+}
+
+ag_tensor ag_less_equal(ag_tensor x, ag_tensor y)
+{
+    return ag_greater_equal(y, x);
+}
+
+/* ---- where ---- */
+
+static ag_tensor zero_like(ag_tensor x)
+{
+    return ag_full(x.tape, AG_SCALAR, 0.0);
+}
+
+static ag_tensor where_gradient(ag_tensor z, ag_tensor dz, int i)
+{
+    ag_tensor condition = operand_of(z, 0);
+    if (i == 0)
+        return NONE;
+    return i == 1 ? ag_where(condition, dz, zero_like(dz)) : ag_where(condition, zero_like(dz), dz);
+}
+
+static void where_forward(ag_tape *tape, const struct record *r)
+{
+    const void *data[MAX_INPUTS];
+    struct operand x[MAX_INPUTS];
+    for (int k = 0; k < MAX_INPUTS; k++) {
+        data[k] = input_of(tape, r, k)->data;
+        x[k] = (struct operand){data[k], 0, 1};
+    }
+    if (r->loop)
+        broadcast_forward(tape, r, data, MAX_INPUTS);
+    else
+        tape->kernels->where(1, (size_t)r->count, x[0], x[1], x[2], r->data);
+}
+
+static const struct op where_op = {
+    .name = "where",
+    .inputs = 3,
+    .formula = "where($x, $y, $z)",
+    .precedence = CALL,
+    .shape = broadcast_shape,
+    .forward = where_forward,
+    .gradient = where_gradient,
+    .broadcasts = true,
+};
+
+ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
+{
+    return record3(&where_op, condition, x, y);
+}
+
+/* ---- maximum and minimum ---- */
+
+/* dy where x > y, half of it where they are equal. */
+static ag_tensor share(ag_tensor dy, ag_tensor x, ag_tensor y)
+{
+    ag_tensor rest = ag_where(ag_greater(y, x), zero_like(dy), ag_mul_scalar(dy, 0.5));
+    return ag_where(ag_greater(x, y), dy, rest);
+}
+
+static ag_tensor maximum_gradient(ag_tensor z, ag_tensor dz, int i)
+{
+    return share(dz, operand_of(z, i), operand_of(z, 1 - i));
+}
+
+static const struct op maximum_op = {
+    .name = "maximum",
+    .inputs = 2,
+    .formula = "maximum($x, $y)",
+    .precedence = CALL,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .gradient = maximum_gradient,
+    .kernel = BINARY_MAXIMUM,
+    .broadcasts = true,
+};
+
+ag_tensor ag_maximum(ag_tensor x, ag_tensor y)
+{
+    return record2(&maximum_op, x, y, NULL);
+}
+
+static ag_tensor minimum_gradient(ag_tensor z, ag_tensor dz, int i)
+{
+    return share(dz, operand_of(z, 1 - i), operand_of(z, i));
+}
+
+static const struct op minimum_op = {
+    .name = "minimum",
+    .inputs = 2,
+    .formula = "minimum($x, $y)",
+    .precedence = CALL,
+    .shape = broadcast_shape,
+    .forward = binary_forward,
+    .gradient = minimum_gradient,
+    .kernel = BINARY_MINIMUM,
+    .broadcasts = true,
+};
+
+ag_tensor ag_minimum(ag_tensor x, ag_tensor y)
+{
+    return record2(&minimum_op, x, y, NULL);
+}
+
+/* ---- clip: not a minimum of a maximum, since its gradient at a bound is that of x ---- */
+
+static void clip_forward(ag_tape *tape, const struct record *r)
+{
+    const void *x = input_of(tape, r, 0)->data;
+    scalar_forward(tape, BINARY_MAXIMUM, r->count, x, r->attr.p[0], r->data);
+    scalar_forward(tape, BINARY_MINIMUM, r->count, r->data, r->attr.p[1], r->data);
+}
+
+/* What was clipped differs from what it was. */
+static ag_tensor clip_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return ag_where(ag_sub(operand_of(y, i), y), zero_like(dy), dy);
+}
+
+static const struct op clip_op = {
+    .name = "clip",
+    .inputs = 1,
+    .formula = "clip($x, $p, $q)",
+    .precedence = CALL,
+    .forward = clip_forward,
+    .gradient = clip_gradient,
+};
+
+ag_tensor ag_clip(ag_tensor x, double low, double high)
+{
+    return record(&clip_op, x, &(struct attributes){.p = {low, high}});
+}
+
+static const struct op *const table[] = {
+    &greater_op, &equal_op, &where_op, &maximum_op, &minimum_op, &clip_op,
+};
+
+const struct op_list select_ops = {table, sizeof table / sizeof *table};

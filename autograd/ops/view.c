@@ -1,0 +1,403 @@
+/* Ops that see a tensor's elements in another order: permute, slice, pad, unfold, fold.
+ *
+ * A view is a map from the positions of a tensor to elements of another, the whole: an offset and a
+ * stride for each axis. gather takes the elements that a view sees; scatter puts elements there,
+ * among zeros or another constant, and adds up what meets. Each is the gradient of the other, with
+ * the same view. */
+#include <string.h>
+
+#include "ops.h"
+
+struct view {
+    struct loop loop;
+    ptrdiff_t offset;
+    bool overlaps;                                 /* may see an element more than once */
+    int64_t start[AG_MAX_RANK], step[AG_MAX_RANK]; /* for print; of a permutation, start is axes */
+};
+
+/* ---- Moving elements ---- */
+
+/* rows x cols elements, and the strides from one to the next where they come from and go to. */
+struct block {
+    size_t rows, cols;
+    struct steps {
+        ptrdiff_t row, col;
+    } from, to;
+    bool add;
+};
+
+enum { TILE = 16 };
+
+/* Where neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is
+ * used while it is there. */
+#define DEFINE_MOVE(real)                                                                          \
+    static void move_row_##real(const struct block *b, size_t n, const real *x, real *y)           \
+    {                                                                                              \
+        bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
+        if (adjacent && !b->add)                                                                   \
+            memcpy(y, x, n * sizeof *y);                                                           \
+        else if (adjacent)                                                                         \
+            for (size_t i = 0; i < n; i++)                                                         \
+                y[i] += x[i];                                                                      \
+        else if (b->add)                                                                           \
+            for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
+                *y += *x;                                                                          \
+        else                                                                                       \
+            for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
+                *y = *x;                                                                           \
+    }                                                                                              \
+    static void move_##real(const struct block *b, const real *x, real *y)                         \
+    {                                                                                              \
+        bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
+        size_t high = adjacent ? b->rows : TILE, wide = adjacent ? b->cols : TILE;                 \
+        for (size_t top = 0; top < b->rows; top += high)                                           \
+            for (size_t left = 0; left < b->cols; left += wide) {                                  \
+                size_t end = b->rows - top < high ? b->rows : top + high;                          \
+                size_t n = b->cols - left < wide ? b->cols - left : wide;                          \
+                for (size_t i = top; i < end; i++)                                                 \
+                    move_row_##real(b, n,                                                          \
+                                    x + (ptrdiff_t)i * b->from.row +                               \
+                                        (ptrdiff_t)left * b->from.col,                             \
+                                    y + (ptrdiff_t)i * b->to.row + (ptrdiff_t)left * b->to.col);   \
+            }                                                                                      \
+    }
+
+DEFINE_MOVE(float)
+DEFINE_MOVE(double)
+
+/* The last two axes of the view make a block; the others are stepped through. Either side may be
+ * the whole; the other is in order. */
+static void move(const ag_tape *tape, const struct view *view, const void *x, void *y, bool scatter)
+{
+    const struct loop *loop = &view->loop;
+    int inner = loop->rank < 2 ? loop->rank : 2;
+    const ptrdiff_t *stride = loop->stride[0] + loop->rank - inner;
+    const int64_t *dim = loop->dim + loop->rank - inner;
+    ptrdiff_t row = inner > 1 ? stride[0] : 0, col = inner > 0 ? stride[inner - 1] : 1;
+    struct block b = {.rows = inner > 1 ? (size_t)dim[0] : 1,
+                      .cols = inner > 0 ? (size_t)dim[inner - 1] : 1,
+                      .add = scatter && view->overlaps};
+    ptrdiff_t cols = (ptrdiff_t)b.cols, size = (ptrdiff_t)b.rows * cols;
+    b.from = scatter ? (struct steps){cols, 1} : (struct steps){row, col};
+    b.to = scatter ? (struct steps){row, col} : (struct steps){cols, 1};
+    int64_t at[AG_MAX_RANK] = {0};
+    ptrdiff_t whole = view->offset, part = 0;
+    do {
+        ptrdiff_t from = scatter ? part : whole, to = scatter ? whole : part;
+        if (tape->dtype == AG_F32)
+            move_float(&b, (const float *)x + from, (float *)y + to);
+        else
+            move_double(&b, (const double *)x + from, (double *)y + to);
+        part += size;
+    } while (loop_next(loop, loop->rank - inner, 1, at, &whole));
+}
+
+static void gather_forward(ag_tape *tape, const struct record *r)
+{
+    move(tape, r->attr.plan, input_of(tape, r, 0)->data, r->data, false);
+}
+
+static void scatter_forward(ag_tape *tape, const struct record *r)
+{
+    tape->kernels->fill((size_t)r->count, r->attr.p[0], r->data);
+    move(tape, r->attr.plan, input_of(tape, r, 0)->data, r->data, true);
+}
+
+static bool shape_asked_for(struct call *call)
+{
+    call->shape = *call->attr.shape;
+    call->attr.shape = NULL;
+    return shape_check(call->tape, call->op->name, call->shape);
+}
+
+/* ---- Making views ---- */
+
+static void row_major(const ag_shape *shape, ptrdiff_t *stride)
+{
+    ptrdiff_t step = 1;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        stride[i] = step;
+        step *= shape->dim[i];
+    }
+}
+
+/* A view of that shape; NULL with the error. */
+static struct view *new_view(ag_tape *tape, const ag_shape *shape, ptrdiff_t offset,
+                             const ptrdiff_t *stride)
+{
+    ptrdiff_t strides[1][AG_MAX_RANK];
+    struct view *view = arena_allocate(tape, &tape->arena, sizeof *view);
+    if (!view)
+        return NULL;
+    memcpy(strides[0], stride, (size_t)shape->rank * sizeof *stride);
+    loop_merge(&view->loop, shape, strides, 1);
+    view->offset = offset;
+    view->overlaps = false;
+    return view;
+}
+
+static ag_tensor through(const struct op *op, ag_tensor x, const struct view *view, ag_shape shape)
+{
+    if (!view)
+        return handle(x.tape, 0);
+    return record(op, x, &(struct attributes){.plan = view, .shape = &shape});
+}
+
+/* The other way through the view of y, to the shape of its operand. */
+static ag_tensor back_through(const struct op *op, ag_tensor y, ag_tensor dy)
+{
+    return through(op, dy, find(y)->attr.plan, ag_shape_of(operand_of(y, 0)));
+}
+
+/* ---- permute: the axes in another order ---- */
+
+static ag_tensor permute_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    const struct view *view = find(y)->attr.plan;
+    ag_axes inverse = {.count = ag_shape_of(y).rank};
+    for (i = 0; i < inverse.count; i++)
+        inverse.axis[view->start[i]] = i;
+    return ag_permute(dy, inverse);
+}
+
+static const struct op permute_op = {
+    .name = "permute",
+    .inputs = 1,
+    .formula = "permute($x, ($v))",
+    .precedence = CALL,
+    .shape = shape_asked_for,
+    .forward = gather_forward,
+    .gradient = permute_gradient,
+};
+
+ag_tensor ag_permute(ag_tensor x, ag_axes axes)
+{
+    const struct record *r = resolve(x, "permute");
+    ag_shape shape = {.rank = axes.count};
+    ptrdiff_t whole[AG_MAX_RANK], stride[AG_MAX_RANK];
+    unsigned mask;
+    if (!r || !axes_mask(x, axes, "permute", &mask))
+        return (ag_tensor){.tape = x.tape};
+    if (axes.count != r->shape.rank)
+        return ag_fail(x.tape, "permute: %d axes named for a tensor of %d; name each one",
+                       axes.count, r->shape.rank);
+    row_major(&r->shape, whole);
+    for (int i = 0; i < shape.rank; i++) {
+        int axis = axes.axis[i] < 0 ? axes.axis[i] + shape.rank : axes.axis[i];
+        axes.axis[i] = axis;
+        shape.dim[i] = r->shape.dim[axis];
+        stride[i] = whole[axis];
+    }
+    struct view *view = new_view(x.tape, &shape, 0, stride);
+    for (int i = 0; view && i < shape.rank; i++)
+        view->start[i] = axes.axis[i];
+    if (view && view->loop.rank <= 1) /* only axes of size 1 move */
+        return ag_reshape(x, shape);
+    return through(&permute_op, x, view, shape);
+}
+
+/* ---- slice and pad ---- */
+
+static const struct op slice_op, pad_op;
+
+static ag_tensor slice_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return back_through(&pad_op, y, dy);
+}
+
+static const struct op slice_op = {
+    .name = "slice",
+    .inputs = 1,
+    .formula = "$x[$v]",
+    .precedence = CALL,
+    .shape = shape_asked_for,
+    .forward = gather_forward,
+    .gradient = slice_gradient,
+};
+
+static int64_t clip(int64_t i, int64_t low, int64_t high)
+{
+    return i < low ? low : i > high ? high : i;
+}
+
+/* start:stop:step of an axis of n elements, by NumPy's rules: start is made the first position
+ * taken. Returns how many there are. */
+static int64_t resolve_range(ag_range *range, int64_t n)
+{
+    bool down = range->step < 0;
+    int64_t low = down ? -1 : 0, high = down ? n - 1 : n;
+    int64_t step = range->step ? clip(range->step, -n, n) : 1;
+    int64_t start = clip(range->start < 0 ? range->start + n : range->start, low, high);
+    int64_t stop = clip(range->stop < 0 ? range->stop + n : range->stop, low, high);
+    int64_t distance = down ? start - stop : stop - start, stride = down ? -step : step;
+    *range = (ag_range){start, stop, step};
+    return distance > 0 ? (distance + stride - 1) / stride : 0;
+}
+
+ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
+{
+    const struct record *r = resolve(x, "slice");
+    if (!r || x.tape->failed)
+        return (ag_tensor){.tape = x.tape};
+    ag_shape shape = r->shape;
+    ptrdiff_t stride[AG_MAX_RANK], offset = 0;
+    char text[SHAPE_TEXT];
+    shape_print(text, sizeof text, &shape);
+    if (ranges.count < 0 || ranges.count > shape.rank)
+        return ag_fail(x.tape, "slice: %d ranges for shape %s, which has %d axes", ranges.count,
+                       text, shape.rank);
+    row_major(&r->shape, stride);
+    for (int i = 0; i < shape.rank; i++) {
+        if (i >= ranges.count)
+            ranges.range[i] = (ag_range){0, AG_END, 1};
+        ag_range asked = ranges.range[i];
+        shape.dim[i] = resolve_range(&ranges.range[i], shape.dim[i]);
+        if (!shape.dim[i])
+            return ag_fail(x.tape,
+                           "slice: nothing is left of axis %d of shape %s: start %lld, stop %lld, "
+                           "step %lld",
+                           i, text, (long long)asked.start, (long long)asked.stop,
+                           (long long)ranges.range[i].step);
+        offset += (ptrdiff_t)ranges.range[i].start * stride[i];
+        stride[i] *= (ptrdiff_t)ranges.range[i].step;
+    }
+    struct view *view = new_view(x.tape, &shape, offset, stride);
+    for (int i = 0; view && i < shape.rank; i++) {
+        view->start[i] = ranges.range[i].start;
+        view->step[i] = ranges.range[i].step;
+    }
+    return through(&slice_op, x, view, shape);
+}
+
+static ag_tensor pad_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return back_through(&slice_op, y, dy);
+}
+
+static const struct op pad_op = {
+    .name = "pad",
+    .inputs = 1,
+    .formula = "pad($x, $s)",
+    .precedence = CALL,
+    .shape = shape_asked_for,
+    .forward = scatter_forward,
+    .gradient = pad_gradient,
+};
+
+ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
+{
+    const struct record *r = resolve(x, "pad");
+    if (!r || x.tape->failed)
+        return (ag_tensor){.tape = x.tape};
+    ag_shape shape = r->shape;
+    ptrdiff_t stride[AG_MAX_RANK], offset = 0;
+    if (before.rank != shape.rank || after.rank != shape.rank)
+        return ag_fail(x.tape, "pad: widths for %d axes before and %d after; this tensor has %d",
+                       before.rank, after.rank, shape.rank);
+    for (int i = 0; i < shape.rank; i++) {
+        if (before.dim[i] < 0 || after.dim[i] < 0 || before.dim[i] > INT32_MAX ||
+            after.dim[i] > INT32_MAX)
+            return ag_fail(x.tape, "pad: axis %d cannot be padded by %lld and %lld", i,
+                           (long long)before.dim[i], (long long)after.dim[i]);
+        shape.dim[i] += before.dim[i] + after.dim[i];
+    }
+    if (shape_equal(&shape, &r->shape))
+        return x;
+    if (!shape_check(x.tape, "pad", shape))
+        return (ag_tensor){.tape = x.tape};
+    row_major(&shape, stride);
+    for (int i = 0; i < shape.rank; i++)
+        offset += (ptrdiff_t)before.dim[i] * stride[i];
+    struct view *view = new_view(x.tape, &r->shape, offset, stride);
+    for (int i = 0; view && i < shape.rank; i++) {
+        view->start[i] = before.dim[i];
+        view->step[i] = 1;
+    }
+    if (!view)
+        return handle(x.tape, 0);
+    return record(&pad_op, x,
+                  &(struct attributes){.plan = view, .shape = &shape, .p = {value, 0.0}});
+}
+
+/* ---- unfold and fold: windows side by side, and added up in their places ---- */
+
+static const struct op unfold_op, fold_op;
+
+static ag_tensor unfold_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return back_through(&fold_op, y, dy);
+}
+
+static const struct op unfold_op = {
+    .name = "unfold",
+    .inputs = 1,
+    .formula = "unfold($x, $s)",
+    .precedence = CALL,
+    .shape = shape_asked_for,
+    .forward = gather_forward,
+    .gradient = unfold_gradient,
+};
+
+static ag_tensor fold_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    (void)i;
+    return back_through(&unfold_op, y, dy);
+}
+
+static const struct op fold_op = {
+    .name = "fold",
+    .inputs = 1,
+    .formula = "fold($x, $s)",
+    .precedence = CALL,
+    .shape = shape_asked_for,
+    .forward = scatter_forward,
+    .gradient = fold_gradient,
+};
+
+ag_tensor unfold(ag_tensor x, const ag_shape *view_shape, const ptrdiff_t *stride, ag_shape shape)
+{
+    if (!find(x) || x.tape->failed)
+        return (ag_tensor){.tape = x.tape};
+    struct view *view = new_view(x.tape, view_shape, 0, stride);
+    if (view)
+        view->overlaps = true;
+    return through(&unfold_op, x, view, shape);
+}
+
+/* ---- In words ---- */
+
+/* "1:3, ::2" as NumPy writes it, with what goes without saying left out; of a permutation, its
+ * axes.
+ */
+void add_view(struct text *text, const ag_tape *tape, const struct record *r)
+{
+    const struct view *view = r->attr.plan;
+    const ag_shape *whole = &input_of(tape, r, 0)->shape;
+    int rank = r->shape.rank;
+    while (r->op == &slice_op && rank > 1 && r->shape.dim[rank - 1] == whole->dim[rank - 1] &&
+           view->step[rank - 1] > 0)
+        rank--;
+    for (int i = 0; i < rank; i++) {
+        int64_t start = view->start[i], step = view->step[i];
+        int64_t stop = start + r->shape.dim[i] * step;
+        text_add(text, i ? ", " : "");
+        if (r->op == &permute_op) {
+            text_add(text, "%lld", (long long)start);
+            continue;
+        }
+        if (step > 0 ? start > 0 : start < whole->dim[i] - 1)
+            text_add(text, "%lld", (long long)start);
+        text_add(text, ":");
+        if (stop >= 0 && stop < whole->dim[i])
+            text_add(text, "%lld", (long long)stop);
+        if (step != 1)
+            text_add(text, ":%lld", (long long)step);
+    }
+}
+
+static const struct op *const table[] = {&permute_op, &slice_op, &pad_op, &unfold_op, &fold_op};
+
+const struct op_list view_ops = {table, sizeof table / sizeof *table};

@@ -1,0 +1,122 @@
+/* Running what was recorded: what is pending, or all of it again; and the search for the record
+ * that first made a value that is not finite. */
+#include <math.h>
+
+#include "ops/ops.h"
+
+/* The first element that is NaN or infinite, or -1. */
+static int64_t nonfinite_element(const ag_tape *tape, const struct record *r)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (!isfinite(element_at(tape, r, i)))
+            return i;
+    return -1;
+}
+
+static void add_position(struct text *text, int64_t element, const ag_shape *shape)
+{
+    ag_shape index = *shape;
+    char position[SHAPE_TEXT];
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        index.dim[i] = element % shape->dim[i];
+        element /= shape->dim[i];
+    }
+    shape_print(position, sizeof position, &index);
+    text_add(text, "%s", position);
+}
+
+/* An operand's value where the result went wrong, if it has the result's shape; else its range. */
+static void add_operand(struct text *text, const ag_tape *tape, const struct record *x,
+                        uint32_t index, const struct record *r, int64_t element)
+{
+    double low = INFINITY, high = -INFINITY;
+    text_add(text, "\n    where ");
+    expression(text, NULL, tape, index, 48);
+    if (shape_equal(&x->shape, &r->shape)) {
+        text_add(text, " is %.9g there", element_at(tape, x, element));
+        return;
+    }
+    for (int64_t i = 0; i < x->count; i++) {
+        low = fmin(low, element_at(tape, x, i));
+        high = fmax(high, element_at(tape, x, i));
+    }
+    text_add(text, " ranges from %.9g to %.9g", low, high);
+}
+
+static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
+{
+    const struct record *r = record_at(tape, index);
+    char buffer[ERROR_SIZE / 2], shape[SHAPE_TEXT];
+    struct text text = {.at = buffer, .size = sizeof buffer};
+    shape_print(shape, sizeof shape, &r->shape);
+    expression_of(&text, NULL, tape, index, 64);
+    text_add(&text, ", shape %s: element ", shape);
+    add_position(&text, element, &r->shape);
+    text_add(&text, " is %g", element_at(tape, r, element));
+    for (int k = 0; k < r->inputs; k++)
+        add_operand(&text, tape, input_of(tape, r, k), r->input[k], r, element);
+    ag_fail(tape, "trace: the first value that is not finite, in the %s: %s",
+            r->walk ? "backward pass" : "forward pass", buffer);
+}
+
+/* True when a record, or a leaf that it reads, holds a value that is not finite: that is the error.
+ */
+static bool trace_record(ag_tape *tape, uint32_t index)
+{
+    const struct record *r = &tape->transient.at[index];
+    int64_t element = nonfinite_element(tape, r);
+    if (element < 0)
+        return false;
+    for (int k = 0; k < r->inputs; k++) {
+        const struct record *x = input_of(tape, r, k);
+        int64_t at = x->op->leaf ? nonfinite_element(tape, x) : -1;
+        if (at >= 0) {
+            report_nonfinite(tape, r->input[k], at);
+            return true;
+        }
+    }
+    report_nonfinite(tape, index, element);
+    return true;
+}
+
+static void run_traced(ag_tape *tape, uint32_t first, uint32_t end)
+{
+    for (; first < end && !tape->failed; first++) {
+        run_record(tape, &tape->transient.at[first]);
+        trace_record(tape, first);
+    }
+}
+
+void run_range(ag_tape *tape, uint32_t first, uint32_t end)
+{
+    if (tape->tracing) {
+        run_traced(tape, first, end);
+        return;
+    }
+    for (struct record *r = &tape->transient.at[first]; first < end; first++, r++)
+        run_record(tape, r);
+}
+
+void run_pending(ag_tape *tape)
+{
+    if (tape->ran < tape->transient.count) {
+        run_window(tape, tape->ran, tape->transient.count);
+        tape->ran = tape->transient.count;
+    }
+}
+
+bool ag_replay(ag_tape *tape)
+{
+    if (!tape || tape->failed)
+        return false;
+    run_window(tape, 1, tape->transient.count);
+    tape->ran = tape->transient.count;
+    tape->replayed = tape->clock;
+    return !tape->failed;
+}
+
+void ag_trace_nonfinite(ag_tape *tape, bool on)
+{
+    if (tape)
+        tape->tracing = on;
+}

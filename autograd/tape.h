@@ -1,0 +1,272 @@
+/* The engine's inside: what a tape is made of, and what ops and walks may ask of it.
+ *
+ * A tape is two arrays of records. Lasting ones are parameters and buffers; transient ones are all
+ * that was made since the last reset, in the order it was made: the program. A record's inputs
+ * always stand before it, so a loop over the array is a walk in topological order, either way.
+ * Index 0 of both arrays is never used: it means "none".
+ *
+ * Recording checks and allocates; it computes nothing. Records from `ran` on are run, in order,
+ * when somebody looks (run_pending), so running never fails. Arrays of records move when they grow:
+ * hold an index, not a pointer, over anything that may record. */
+#ifndef TAPEGRAD_TAPE_H
+#define TAPEGRAD_TAPE_H
+
+#define AG_NO_LOCATIONS
+#include "autograd.h"
+#include "kernels/kernels.h"
+
+#define LASTING 0x80000000u /* bit of an index: in the lasting array */
+
+enum { MAX_INPUTS = 3, ERROR_SIZE = 1536, SHAPE_TEXT = 192 };
+
+struct op;
+
+/* The constants of an op; which of them have a meaning, the op knows. */
+struct attributes {
+    double p[2];
+    const char *symbol; /* how to print p, where it stands for more than its value: "2/n" */
+    unsigned axes;      /* a run of axes, a bit for each */
+    bool keep;          /* reduced axes stay, with size 1 */
+    bool transposed[2];
+    const ag_shape *shape; /* asked for; read by the shape rule alone */
+    const void *plan;      /* more constants, in the arena */
+};
+
+/* One op applied once, and the tensor that came of it. */
+struct record {
+    const struct op *op;
+    void *data; /* count elements, row-major */
+    const char *name;
+    int64_t count;
+    ag_shape shape;
+    struct attributes attr;
+    void *shadow;            /* of a leaf: room for the values that elided records saw */
+    struct loop *loop;       /* how operands are stepped through, where it isn't side by side */
+    uint64_t clock;          /* when it was recorded; of a leaf: when its values were last set */
+    uint32_t input[MAX_INPUTS];
+    uint32_t gradient;             /* during a backward walk: the gradient so far */
+    uint32_t walk;                 /* the backward walk that recorded it; 0: the user did */
+    uint32_t result, result_epoch; /* of a parameter: its gradient by the last ag_backward */
+    uint32_t group, last_reader;   /* while a group is planned (blocks.c) */
+    uint8_t inputs;
+    uint8_t role;
+    uint8_t cut_operands; /* goes row by row: operands cut likewise, a bit for each; 0: does not */
+    bool sums_rows;       /* and sums over the rows */
+    bool elided;          /* its values were not stored */
+    bool pinned;          /* somebody looked: they are to be stored */
+    bool trainable;
+    bool needed; /* during a backward walk: something asked for depends on it */
+};
+
+/* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
+ * `gradient`. The first note of a walk is that of y itself. */
+struct note {
+    uint32_t walk, y, target, gradient;
+};
+
+struct notes {
+    struct note *at;
+    uint32_t count, capacity;
+};
+
+struct records {
+    struct record *at;
+    uint32_t count, capacity;
+};
+
+struct chunk {
+    struct chunk *next;
+    size_t size;
+};
+
+/* Bump allocation from a list of chunks; rewinding keeps them. */
+struct arena {
+    struct chunk *first, *current;
+    char *free, *end;
+};
+
+/* Memory that a running record scribbles in: it grows, without a copy, to what any record asked for. */
+struct scratch {
+    char *memory, *at; /* as allocated; aligned to KERNEL_ALIGN */
+    size_t size;
+};
+
+struct group;
+
+struct ag_tape {
+    const struct kernels *kernels;
+    struct records transient, lasting;
+    uint32_t ran; /* transient records before this one have been run */
+    uint32_t epoch;
+    uint64_t clock;    /* counts changes of leaves */
+    uint64_t replayed; /* the clock at the last replay: records are as new as that */
+    struct arena arena, lasting_arena;
+    struct notes notes;
+    uint32_t walks, walking; /* backward walks since the reset; the one under way, or 0 */
+    ag_warning *warning;
+    void *warning_context;
+    bool warned;
+    bool checking; /* random records keep what they drew */
+    bool tracing;  /* every record is searched for values that are not finite */
+    struct scratch workspace; /* of the kernels */
+    struct scratch partial;   /* one block's part of a sum over rows */
+    struct group *plan;       /* of the records that were last run in blocks */
+    uint32_t groups;          /* plans made so far: the number of the last */
+    uint64_t elided_clock;    /* the clock when records were last run */
+    bool worth_blocks;        /* some record has rows enough */
+    bool replan;              /* a record of the plan is to be stored from now on */
+    bool elided;              /* some record's values were not stored */
+    size_t bytes;
+    ag_allocator *allocator;
+    void *allocator_context;
+    ag_rng rng;
+    ag_dtype dtype;
+    bool failed, located; /* there is an error; it tells the place of the call */
+    char error[ERROR_SIZE];
+};
+
+/* ---- Memory (memory.c) ---- */
+
+void *tape_realloc(ag_tape *tape, void *block, size_t old_size,
+                   size_t size); /* the one choke point */
+void arena_rewind(struct arena *arena);
+void arena_free(ag_tape *tape, struct arena *arena);
+const char *arena_string(ag_tape *tape, struct arena *arena, const char *text);
+bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size);
+void scratch_free(ag_tape *tape, struct scratch *scratch);
+
+void *out_of_memory(ag_tape *tape, size_t size); /* NULL, with the error */
+void *arena_grow(ag_tape *tape, struct arena *arena, size_t size); /* for the next alone */
+
+/* Aligned to KERNEL_ALIGN, not cleared; NULL with the error. */
+static inline void *arena_allocate(ag_tape *tape, struct arena *arena, size_t size)
+{
+    size = (size + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
+    if (size > (size_t)(arena->end - arena->free))
+        return arena_grow(tape, arena, size);
+    void *block = arena->free;
+    arena->free += size;
+    return block;
+}
+
+/* ---- Records and handles (tape.c) ---- */
+
+static inline struct record *record_at(const ag_tape *tape, uint32_t index)
+{
+    return index & LASTING ? &tape->lasting.at[index & ~LASTING] : &tape->transient.at[index];
+}
+
+static inline struct record *input_of(const ag_tape *tape, const struct record *r, int i)
+{
+    return record_at(tape, r->input[i]);
+}
+
+static inline ag_tensor handle(ag_tape *tape, uint32_t index)
+{
+    return (ag_tensor){tape, index, index & LASTING ? 0 : tape->epoch};
+}
+
+static inline size_t element_size(const ag_tape *tape)
+{
+    return tape->kernels->element;
+}
+
+/* The record behind a handle, or NULL if the handle is not valid. */
+static inline struct record *find(ag_tensor x)
+{
+    if (!x.tape)
+        return NULL;
+    bool lasting = x.index & LASTING;
+    uint32_t index = x.index & ~LASTING;
+    const struct records *records = lasting ? &x.tape->lasting : &x.tape->transient;
+    if (!index || index >= records->count || x.epoch != (lasting ? 0 : x.tape->epoch))
+        return NULL;
+    return &records->at[index];
+}
+
+/* The same for a function of the public interface: a bad handle becomes the sticky error, in the
+ * name of `who`. */
+struct record *resolve(ag_tensor x, const char *who);
+
+/* A new, empty record with memory for `shape`; 0 on error. */
+uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
+                  bool lasting);
+
+/* A leaf filled with one value. */
+ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value);
+
+/* The record of a leaf whose values are about to change, with all that was recorded before run on
+ * the old ones; NULL on error. */
+struct record *changeable(ag_tensor x, const char *who);
+
+/* ---- Running (replay.c) ---- */
+
+void run_pending(ag_tape *tape);
+void run_range(ag_tape *tape, uint32_t first, uint32_t end); /* one by one, every value stored */
+
+/* ---- Running by blocks of rows (blocks.c) ---- */
+
+bool blocks_new(ag_tape *tape);
+void blocks_free(ag_tape *tape);
+bool blocks_note(ag_tape *tape, struct record *r); /* of a record just made; false on error */
+void run_record(ag_tape *tape, struct record *r);
+void run_window(ag_tape *tape, uint32_t first, uint32_t end); /* as fits best; first 1: a replay */
+void settle(ag_tape *tape);                                   /* computes what was elided */
+void pin(ag_tape *tape, struct record *r);                    /* its values are stored, now and on replays */
+void keep_shadow(ag_tape *tape, struct record *leaf);         /* before its values are set */
+
+/* ---- Shapes (shape.c) ---- */
+
+static inline bool shape_equal(const ag_shape *a, const ag_shape *b)
+{
+    if (a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i])
+            return false;
+    return true;
+}
+
+static inline int64_t shape_count(const ag_shape *shape)
+{
+    int64_t count = 1;
+    for (int i = 0; i < shape->rank; i++)
+        count *= shape->dim[i];
+    return count;
+}
+
+bool shape_check(ag_tape *tape, const char *who, ag_shape shape); /* rank, sizes, overflow */
+int shape_print(char *text, size_t size, const ag_shape *shape); /* "(64, 8)"; as snprintf */
+bool shape_broadcast(const ag_shape *a, const ag_shape *b, ag_shape *result);
+
+/* Text that is cut, not overrun, at the end of its buffer. */
+struct text {
+    char *at;
+    size_t size, length;
+    bool unicode; /* else ASCII alone */
+};
+
+void text_add(struct text *text, const char *format, ...) AG_PRINTF(2, 3);
+
+/* What a record is called where it has no name; false: write the expression that made it. */
+struct labels;
+bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index);
+
+/* Writes the expression that made a tensor, with names where they were given (labels may be NULL),
+ * cut at about `width` characters. expression_of spells out the record itself even where it has a
+ * name. */
+void expression(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
+                int width);
+void expression_of(struct text *text, const struct labels *labels, const ag_tape *tape,
+                   uint32_t index, int width);
+
+/* Tells the user of something that is allowed but rarely meant; once for each tape. */
+void warn(ag_tape *tape, const char *format, ...) AG_PRINTF(2, 3);
+void default_warning(void *context, const char *message);
+
+/* The record with its values computed; NULL with the error. */
+const struct record *computed(ag_tensor x, const char *who);
+
+double element_at(const ag_tape *tape, const struct record *r, int64_t i);
+
+#endif

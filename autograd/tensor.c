@@ -1,0 +1,284 @@
+/* Tensors from outside and back: leaves, their values, names, and printing. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+static const struct op parameter_op = {.name = "parameter",
+                                       .formula = "",
+                                       .precedence = CALL,
+                                       .leaf = true};
+static const struct op buffer_op = {.name = "buffer",
+                                    .formula = "",
+                                    .precedence = CALL,
+                                    .leaf = true};
+static const struct op input_op = {.name = "input",
+                                   .formula = "",
+                                   .precedence = CALL,
+                                   .leaf = true};
+static const struct op full_op = {.name = "full",
+                                  .formula = "$p",
+                                  .precedence = CALL,
+                                  .leaf = true};
+const struct op seed_op = {.name = "seed", .formula = "1", .precedence = CALL, .leaf = true};
+
+static const struct op *const table[] = {&parameter_op, &buffer_op, &input_op, &full_op, &seed_op};
+
+const struct op_list leaf_ops = {table, sizeof table / sizeof *table};
+
+static ag_tensor leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
+                      bool lasting)
+{
+    return tape ? handle(tape, new_leaf(tape, op, name, shape, lasting)) : NONE;
+}
+
+ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape)
+{
+    ag_tensor x = leaf(tape, &parameter_op, name, shape, true);
+    if (find(x))
+        find(x)->trainable = true;
+    return x;
+}
+
+ag_tensor ag_buffer(ag_tape *tape, const char *name, ag_shape shape)
+{
+    return leaf(tape, &buffer_op, name, shape, true);
+}
+
+ag_tensor ag_input(ag_tape *tape, const char *name, ag_shape shape)
+{
+    return leaf(tape, &input_op, name, shape, false);
+}
+
+ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const float *values)
+{
+    ag_tensor x = ag_input(tape, name, shape);
+    if (find(x))
+        ag_set_f32(x, values, (size_t)find(x)->count);
+    return x;
+}
+
+ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const double *values)
+{
+    ag_tensor x = ag_input(tape, name, shape);
+    if (find(x))
+        ag_set_f64(x, values, (size_t)find(x)->count);
+    return x;
+}
+
+ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value)
+{
+    ag_tensor x = leaf(tape, op, NULL, shape, false);
+    struct record *r = find(x);
+    if (!r)
+        return x;
+    r->attr.p[0] = value;
+    tape->kernels->fill((size_t)r->count, value, r->data);
+    return x;
+}
+
+ag_tensor ag_full(ag_tape *tape, ag_shape shape, double value)
+{
+    return constant(tape, &full_op, shape, value);
+}
+
+/* ---- Setting values ---- */
+
+struct record *changeable(ag_tensor x, const char *who)
+{
+    struct record *r = resolve(x, who);
+    if (!r || x.tape->failed)
+        return NULL;
+    if (r->op != &parameter_op && r->op != &buffer_op && r->op != &input_op) {
+        ag_fail(x.tape,
+                "%s: only parameters, buffers and inputs can be set; this is the result of %s", who,
+                r->op->name);
+        return NULL;
+    }
+    run_pending(x.tape);
+    if (x.tape->failed)
+        return NULL;
+    keep_shadow(x.tape, r);
+    r->clock = ++x.tape->clock;
+    return r;
+}
+
+static bool count_fits(ag_tensor x, const struct record *r, const void *values, size_t count,
+                       const char *who)
+{
+    char shape[SHAPE_TEXT];
+    if (r && values && (size_t)r->count == count)
+        return true;
+    if (r && !values)
+        ag_fail(x.tape, "%s: no values (NULL)", who);
+    else if (r) {
+        shape_print(shape, sizeof shape, &r->shape);
+        ag_fail(x.tape, "%s: %s has %lld elements, not %zu", who, shape, (long long)r->count,
+                count);
+    }
+    return false;
+}
+
+bool ag_set_f32(ag_tensor x, const float *values, size_t count)
+{
+    struct record *r = resolve(x, "set");
+    if (!count_fits(x, r, values, count, "set") || !(r = changeable(x, "set")))
+        return false;
+    if (x.tape->dtype == AG_F32)
+        memcpy(r->data, values, count * sizeof *values);
+    else
+        for (size_t i = 0; i < count; i++)
+            ((double *)r->data)[i] = (double)values[i];
+    return true;
+}
+
+bool ag_set_f64(ag_tensor x, const double *values, size_t count)
+{
+    struct record *r = resolve(x, "set");
+    if (!count_fits(x, r, values, count, "set") || !(r = changeable(x, "set")))
+        return false;
+    if (x.tape->dtype == AG_F64)
+        memcpy(r->data, values, count * sizeof *values);
+    else
+        for (size_t i = 0; i < count; i++)
+            ((float *)r->data)[i] = (float)values[i];
+    return true;
+}
+
+bool ag_set_trainable(ag_tensor parameter, bool trainable)
+{
+    struct record *r = resolve(parameter, "set_trainable");
+    if (r && r->op != &parameter_op)
+        ag_fail(parameter.tape, "set_trainable: not a parameter but the result of %s", r->op->name);
+    if (!r || r->op != &parameter_op)
+        return false;
+    r->trainable = trainable;
+    return true;
+}
+
+ag_tensor ag_name(ag_tensor x, const char *name)
+{
+    struct record *r = resolve(x, "name");
+    if (!r)
+        return x;
+    ag_tape *tape = x.tape;
+    const char *copy = arena_string(tape, x.index & LASTING ? &tape->lasting_arena : &tape->arena,
+                                    name ? name : "");
+    if (copy)
+        r->name = *copy ? copy : NULL;
+    return x;
+}
+
+/* ---- Reading ---- */
+
+bool ag_valid(ag_tensor x)
+{
+    return find(x);
+}
+
+ag_shape ag_shape_of(ag_tensor x)
+{
+    const struct record *r = resolve(x, "shape_of");
+    return r ? r->shape : AG_SCALAR;
+}
+
+int64_t ag_count(ag_tensor x)
+{
+    const struct record *r = resolve(x, "count");
+    return r ? r->count : 0;
+}
+
+const char *ag_name_of(ag_tensor x)
+{
+    const struct record *r = resolve(x, "name_of");
+    return r && r->name ? r->name : "";
+}
+
+const struct record *computed(ag_tensor x, const char *who)
+{
+    struct record *r = resolve(x, who);
+    if (!r)
+        return NULL;
+    run_pending(x.tape);
+    pin(x.tape, r);
+    return r;
+}
+
+double element_at(const ag_tape *tape, const struct record *r, int64_t i)
+{
+    return tape->dtype == AG_F32 ? (double)((const float *)r->data)[i]
+                                 : ((const double *)r->data)[i];
+}
+
+double ag_item(ag_tensor x)
+{
+    const struct record *r = computed(x, "item");
+    if (r && r->count == 1)
+        return element_at(x.tape, r, 0);
+    if (r) {
+        char shape[SHAPE_TEXT];
+        shape_print(shape, sizeof shape, &r->shape);
+        ag_fail(x.tape, "item: only a tensor of one element has an item; this one's shape is %s",
+                shape);
+    }
+    return NAN;
+}
+
+bool ag_get_f32(ag_tensor x, float *values, size_t count)
+{
+    const struct record *r = computed(x, "get");
+    if (!count_fits(x, r, values, count, "get"))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)element_at(x.tape, r, (int64_t)i);
+    return true;
+}
+
+bool ag_get_f64(ag_tensor x, double *values, size_t count)
+{
+    const struct record *r = computed(x, "get");
+    if (!count_fits(x, r, values, count, "get"))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        values[i] = element_at(x.tape, r, (int64_t)i);
+    return true;
+}
+
+static const void *data_of(ag_tensor x, ag_dtype dtype)
+{
+    const struct record *r = computed(x, "data");
+    if (r && x.tape->dtype == dtype)
+        return r->data;
+    if (r)
+        ag_fail(x.tape,
+                "data: the tape's elements are %s, not %s; ag_get_f32 and ag_get_f64 convert",
+                dtype == AG_F32 ? "float64" : "float32", dtype == AG_F32 ? "float32" : "float64");
+    return NULL;
+}
+
+const float *ag_data_f32(ag_tensor x)
+{
+    return data_of(x, AG_F32);
+}
+
+const double *ag_data_f64(ag_tensor x)
+{
+    return data_of(x, AG_F64);
+}
+
+size_t ag_parameter_count(const ag_tape *tape)
+{
+    size_t count = 0;
+    for (uint32_t i = 1; tape && i < tape->lasting.count; i++)
+        count += tape->lasting.at[i].op == &parameter_op;
+    return count;
+}
+
+ag_tensor ag_parameter_at(ag_tape *tape, size_t index)
+{
+    for (uint32_t i = 1; tape && i < tape->lasting.count; i++)
+        if (tape->lasting.at[i].op == &parameter_op && !index--)
+            return handle(tape, i | LASTING);
+    return ag_fail(tape, "parameter_at: there is no such parameter");
+}

@@ -1,0 +1,303 @@
+/* Words: the sticky error, shape errors that teach, and tensors written as the expressions that
+ * made them. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+static void text_addv(struct text *text, const char *format, va_list args)
+{
+    if (text->length + 1 >= text->size)
+        return;
+    int n = vsnprintf(text->at + text->length, text->size - text->length, format, args);
+    if (n < 0)
+        return;
+    text->length += (size_t)n;
+    if (text->length >= text->size)
+        text->length = text->size - 1;
+}
+
+void text_add(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    text_addv(text, format, args);
+    va_end(args);
+}
+
+const char *ag_error(const ag_tape *tape)
+{
+    if (!tape)
+        return "there is no tape: ag_tape_new ran out of memory, or a tensor was never set";
+    return tape->failed ? tape->error : NULL;
+}
+
+void ag_clear_error(ag_tape *tape)
+{
+    if (tape)
+        tape->failed = false;
+}
+
+/* The buffer of the sticky error, or NULL when an earlier error holds it. */
+static bool begin_error(ag_tape *tape, struct text *text)
+{
+    if (!tape || tape->failed)
+        return false;
+    tape->failed = true;
+    tape->located = false;
+    *text = (struct text){.at = tape->error, .size = sizeof tape->error};
+    tape->error[0] = '\0';
+    return true;
+}
+
+ag_tensor ag_fail(ag_tape *tape, const char *format, ...)
+{
+    struct text text;
+    if (begin_error(tape, &text)) {
+        va_list args;
+        va_start(args, format);
+        text_addv(&text, format, args);
+        va_end(args);
+    }
+    return (ag_tensor){.tape = tape};
+}
+
+void ag_error_at(ag_tape *tape, const char *file, int line)
+{
+    struct text text = {.at = tape->error, .size = sizeof tape->error};
+    if (!tape->failed || tape->located)
+        return;
+    tape->located = true;
+    text.length = strlen(tape->error);
+    text_add(&text, "\n    at     %s:%d", file, line);
+}
+
+bool reject(const struct call *call, const char *hint, const char *format, ...)
+{
+    static const char *const roles[][MAX_INPUTS] = {{"input", "", ""},
+                                                    {"left", "right", ""},
+                                                    {"first", "second", "third"}};
+    enum { WIDTH = 48 };
+    char expressions[MAX_INPUTS][2 * WIDTH];
+    int widest = 0;
+    struct text text;
+    if (!begin_error(call->tape, &text))
+        return false;
+    text_add(&text, "%s: ", call->op->name);
+    va_list args;
+    va_start(args, format);
+    text_addv(&text, format, args);
+    va_end(args);
+    for (int i = 0; i < call->inputs; i++) {
+        struct text e = {.at = expressions[i], .size = sizeof expressions[i]};
+        expression(&e, NULL, call->tape, call->input[i], WIDTH);
+        widest = (int)e.length > widest ? (int)e.length : widest;
+    }
+    for (int i = 0; i < call->inputs; i++) {
+        char shape[SHAPE_TEXT];
+        shape_print(shape, sizeof shape, &call->in[i]->shape);
+        text_add(&text, "\n    %-6s %-*s   %s", roles[call->inputs - 1][i], widest, expressions[i],
+                 shape);
+    }
+    if (*hint)
+        text_add(&text, "\n    hint   %s", hint);
+    return false;
+}
+
+/* ---- Expressions ---- */
+
+/* What the recursion below passes on unchanged. */
+struct writer {
+    struct text *text;
+    const ag_tape *tape;
+    const struct labels *labels;
+};
+
+static void add_expression(const struct writer *w, uint32_t index, int depth,
+                           enum precedence least);
+
+/* Formulas are kept in Unicode; where ASCII is wanted, each such sign has a spelling. */
+static const struct {
+    const char *sign, *ascii;
+} signs[] = {{"·", "*"}, {"²", "^2"}, {"ᵀ", ".T"}};
+
+/* Writes the sign or character at `at` and returns what follows it. */
+static const char *add_sign(struct text *text, const char *at)
+{
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
+        size_t length = strlen(signs[i].sign);
+        if (!strncmp(at, signs[i].sign, length)) {
+            text_add(text, "%s", text->unicode ? signs[i].sign : signs[i].ascii);
+            return at + length;
+        }
+    }
+    text_add(text, "%c", *at);
+    return at + 1;
+}
+
+static void add_axes(struct text *text, const struct record *r, int rank)
+{
+    const char *separator = ", axis ";
+    for (int axis = 0; axis < rank && r->attr.axes != (1u << rank) - 1; axis++)
+        if (r->attr.axes >> axis & 1u) {
+            text_add(text, "%s%d", separator, axis);
+            separator = ", ";
+        }
+}
+
+/* The axes in words: of a matrix, rows are summed over along axis 0. */
+static void add_spoken_axes(struct text *text, const struct record *r, int rank)
+{
+    unsigned all = (1u << rank) - 1;
+    if (rank == 2 && r->attr.axes != all)
+        text_add(text, r->attr.axes == 1u ? "rows" : "columns");
+    else if (r->attr.axes == all)
+        text_add(text, "all elements");
+    else {
+        text_add(text, "axis");
+        for (int axis = 0; axis < rank; axis++)
+            if (r->attr.axes >> axis & 1u)
+                text_add(text, " %d", axis);
+    }
+}
+
+/* a - b - c is (a - b) - c: the right operand of an infix operator must bind more tightly than it,
+ * the left as tightly; what is written as a call takes anything, and a square or transpose sign
+ * that comes next, only what is in one piece. */
+static enum precedence operand_precedence(enum precedence own, bool right, const char *next)
+{
+    if (!strncmp(next, "²", strlen("²")) || !strncmp(next, "ᵀ", strlen("ᵀ")))
+        return CALL;
+    return own == CALL ? SUM : own + right;
+}
+
+/* `at` is the placeholder's letter in the formula. */
+static void add_placeholder(const struct writer *w, const struct record *r, const char *at,
+                            int depth)
+{
+    char shape[SHAPE_TEXT];
+    char what = *at;
+    const char *next =
+        (what == 'X' || what == 'Y') && r->attr.transposed[what - 'X'] ? "ᵀ" : at + 1;
+    switch (what) {
+    case 'X':
+    case 'Y':
+    case 'x':
+    case 'y':
+    case 'z': {
+        int i = what < 'a' ? what - 'X' : what - 'x';
+        add_expression(w, r->input[i], depth, operand_precedence(r->op->precedence, at > r->op->formula + 1, next));
+        if (next != at + 1)
+            add_sign(w->text, next);
+        break;
+    }
+    case 'a':
+        add_axes(w->text, r, input_of(w->tape, r, 0)->shape.rank);
+        break;
+    case 'A':
+        add_spoken_axes(w->text, r, input_of(w->tape, r, 0)->shape.rank);
+        break;
+    case 'v':
+        add_view(w->text, w->tape, r);
+        break;
+    case 's':
+        shape_print(shape, sizeof shape, &r->shape);
+        text_add(w->text, "%s", shape);
+        break;
+    default:
+        if (r->attr.symbol)
+            text_add(w->text, "%s", r->attr.symbol);
+        else
+            text_add(w->text, "%.6g", r->attr.p[what - 'p']);
+    }
+}
+
+static void add_formula(const struct writer *w, const struct record *r, const char *formula,
+                        int depth)
+{
+    for (const char *c = formula; *c;) {
+        if (*c == '$') {
+            add_placeholder(w, r, c + 1, depth);
+            c += 2;
+        } else
+            c = add_sign(w->text, c);
+    }
+}
+
+/* Recursion is bounded by depth, so a chain of any length is safe. */
+static void add_expression(const struct writer *w, uint32_t index, int depth, enum precedence least)
+{
+    const struct record *r = record_at(w->tape, index);
+    if (r->name)
+        text_add(w->text, "%s", r->name);
+    else if (add_label(w->text, w->labels, w->tape, index))
+        return;
+    else if (!*r->op->formula)
+        text_add(w->text, "%s %u", r->op->name, index & ~LASTING);
+    else if (depth <= 0 && !r->op->leaf)
+        text_add(w->text, "...");
+    else if (r->op->precedence < least) {
+        text_add(w->text, "(");
+        add_formula(w, r, r->op->formula, depth - 1);
+        text_add(w->text, ")");
+    } else
+        add_formula(w, r, r->op->formula, depth - 1);
+}
+
+/* Deep expressions are abridged at the depth that lets them fit. */
+static void write_fitting(const struct writer *w, uint32_t index, int width, bool spell_out)
+{
+    size_t start = w->text->length;
+    for (int depth = 8; depth >= 0; depth--) {
+        w->text->length = start;
+        const struct record *r = record_at(w->tape, index);
+        if (spell_out && *r->op->formula)
+            add_formula(w, r, r->op->spoken ? r->op->spoken : r->op->formula, depth);
+        else
+            add_expression(w, index, depth, SUM);
+        if (w->text->length - start <= (size_t)width)
+            return;
+    }
+}
+
+void expression(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
+                int width)
+{
+    write_fitting(&(struct writer){text, tape, labels}, index, width, false);
+}
+
+void expression_of(struct text *text, const struct labels *labels, const ag_tape *tape,
+                   uint32_t index, int width)
+{
+    write_fitting(&(struct writer){text, tape, labels}, index, width, true);
+}
+
+/* ---- Warnings ---- */
+
+void default_warning(void *context, const char *message)
+{
+    (void)context;
+    fprintf(stderr, "tapegrad: warning: %s\n", message);
+}
+
+void warn(ag_tape *tape, const char *format, ...)
+{
+    char message[256];
+    struct text text = {.at = message, .size = sizeof message};
+    va_list args;
+    if (tape->warned || !tape->warning)
+        return;
+    tape->warned = true;
+    va_start(args, format);
+    text_addv(&text, format, args);
+    va_end(args);
+    tape->warning(tape->warning_context, message);
+}
+
+void ag_set_warning(ag_tape *tape, ag_warning *warning, void *context)
+{
+    if (!tape)
+        return;
+    tape->warning = warning;
+    tape->warning_context = context;
+}
