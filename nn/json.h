@@ -1,0 +1,40 @@
+/* A strict reader of JSON (RFC 8259), as much of it as files here have: objects, arrays, strings,
+ * whole numbers. Not a public header.
+ *
+ * The caller asks for what must come next. After the first failure `problem` is set, and every
+ * function returns false. */
+#ifndef TAPEGRAD_JSON_H
+#define TAPEGRAD_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct nn_json {
+    char *at; /* in text that ends in NUL; strings are decoded in place */
+    const char *problem;
+};
+
+/* Skips white space and the character; sets a problem if another comes. */
+bool nn_json_take(struct nn_json *json, char c);
+
+/* Goes through an object or array whose opening bracket was taken: true before each item (having
+ * taken the comma), false at the closing bracket, which is taken, and on a problem. `first` is true
+ * at first. */
+bool nn_json_more(struct nn_json *json, char close, bool *first);
+
+/* A string, decoded and ended by NUL. One with a NUL in it is refused. */
+bool nn_json_string(struct nn_json *json, const char **text);
+
+/* A key and its colon. */
+bool nn_json_key(struct nn_json *json, const char **key);
+
+/* A number without sign, fraction or exponent, at most `most`. */
+bool nn_json_integer(struct nn_json *json, uint64_t most, uint64_t *value);
+
+bool nn_json_fail(struct nn_json *json, const char *problem); /* the first one stays */
+
+/* The length of the longest valid UTF-8 prefix: `size` if all is. */
+size_t nn_utf8_valid(const void *text, size_t size);
+
+#endif
