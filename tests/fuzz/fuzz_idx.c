@@ -1,0 +1,25 @@
+/* Any bytes as an IDX file, plain or gzip: refused with a message that names the file, or an array.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/nn.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    nn_array array;
+    nn_error error = {""};
+    if (nn_idx_parse(&array, size % 2 ? AG_F32 : AG_F64, "fuzz", data, size, &error)) {
+        size_t count = 1;
+        for (int i = 0; i < array.shape.rank; i++)
+            count *= (size_t)array.shape.dim[i];
+        if (count != array.count)
+            abort();
+        nn_array_free(&array);
+    } else if (strncmp(error.text, "fuzz: ", 6) != 0) {
+        abort();
+    }
+    return 0;
+}

@@ -1,0 +1,209 @@
+/* What ops do when they run and run again: positions out of range, random masks, running averages.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "autograd/autograd.h"
+
+static int new_tape(void **state)
+{
+    return (*state = ag_tape_new(AG_F64)) ? 0 : -1;
+}
+
+static int free_tape(void **state)
+{
+    ag_tape_free(*state);
+    return 0;
+}
+
+static void assert_values(ag_tensor x, const double *expected, size_t count)
+{
+    const double *got = ag_data_f64(x);
+    assert_int_equal(ag_count(x), count);
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs(got[i] - expected[i]) < 1e-12) && !(isnan(got[i]) && isnan(expected[i])))
+            fail_msg("element %zu is %g, not %g", i, got[i], expected[i]);
+}
+
+#define assert_is(x, ...)                                                                          \
+    assert_values(x, (double[]){__VA_ARGS__}, sizeof((double[]){__VA_ARGS__}) / sizeof(double))
+
+static void assert_error(ag_tape *tape, const char *expected)
+{
+    assert_non_null(ag_error(tape));
+    assert_string_equal(ag_error(tape), expected);
+    ag_clear_error(tape);
+}
+
+/* ---- Positions ---- */
+
+/* Found when it runs: the row is NaN, no memory is touched, and no later call gets the blame. */
+static void position_out_of_range(void **state)
+{
+    static const double wrong[] = {3.0, -1.0, 0.5, NAN, INFINITY, 1e300};
+    ag_tape *tape = *state;
+    ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(3, 2));
+    ag_set_f64(w, (double[]){1, 2, 3, 4, 5, 6}, 6);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ag_tensor k = ag_input_f64(tape, "k", AG_SHAPE(2), (double[]){2.0, wrong[i]});
+        ag_tensor rows = ag_take(w, k);
+        assert_null(ag_error(tape));
+        ag_data_f64(rows);
+        ag_exp(rows);
+        assert_null(strstr(ag_error(tape), "at     "));
+        ag_clear_error(tape);
+        assert_is(rows, 5, 6, NAN, NAN);
+    }
+    ag_tensor k = ag_input_f64(tape, "k", AG_SHAPE(2), (double[]){2.0, 3.0});
+    ag_data_f64(ag_take(w, k));
+    assert_error(tape, "take: element 1 of k is 3; a position here is a whole number from 0 to 2");
+}
+
+static void position_set_out_of_range(void **state)
+{
+    ag_tape *tape = *state;
+    ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(3));
+    ag_tensor k = ag_input(tape, "k", AG_SHAPE(2)), hot = ag_one_hot(k, 2);
+    assert_true(ag_backward(ag_sum(ag_square(ag_add_scalar(ag_take(w, k), 1.0)))));
+    ag_tensor dw = ag_gradient(w);
+    assert_is(dw, 4, 0, 0);
+    assert_is(hot, 1, 0, 1, 0);
+    ag_set_f64(k, (double[]){1.0, 7.0}, 2);
+    assert_false(ag_replay(tape));
+    assert_error(tape,
+                 "one_hot: element 1 of k is 7; a position here is a whole number from 0 to 1");
+    assert_is(hot, 0, 1, NAN, NAN);
+    assert_is(dw, 0, 2, 0);
+    ag_set_f64(k, (double[]){1.0, 0.0}, 2);
+    assert_true(ag_replay(tape));
+    assert_is(dw, 2, 2, 0);
+}
+
+/* An update that was computed from a wrong position does not happen. */
+static void no_update_after_an_error(void **state)
+{
+    ag_tape *tape = *state;
+    ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(3));
+    ag_tensor k = ag_input_f64(tape, "k", AG_SHAPE(1), (double[]){3.0});
+    assert_true(ag_backward(ag_sum(ag_exp(ag_take(w, k)))));
+    assert_false(
+        ag_update_sgd(w, ag_gradient(w), (ag_tensor){0}, &(ag_sgd){.rate = 1, .scale = 1}));
+    ag_clear_error(tape);
+    assert_is(w, 0, 0, 0);
+}
+
+/* ---- Slices as NumPy counts them ---- */
+
+static void slices(void **state)
+{
+    ag_tape *tape = *state;
+    ag_tensor x = ag_input_f64(tape, "x", AG_SHAPE(5), (double[]){0, 1, 2, 3, 4});
+    assert_is(ag_slice(x, AG_RANGES({1, -1, 1})), 1, 2, 3);
+    assert_is(ag_slice(x, AG_RANGES({-2, AG_END, 1})), 3, 4);
+    assert_is(ag_slice(x, AG_RANGES({AG_END, -AG_END, -2})), 4, 2, 0);
+    assert_is(ag_slice(x, AG_RANGES({3, 0, -1})), 3, 2, 1);
+    assert_is(ag_slice(x, AG_RANGES({-100, 100, 3})), 0, 3);
+    assert_is(ag_slice(x, AG_RANGES({3, 1, INT64_MIN})), 3);
+}
+
+static void slices_are_printed(void **state)
+{
+    ag_tape *tape = *state;
+    ag_tensor x = ag_input(tape, "x", AG_SHAPE(4, 6, 2));
+    ag_tensor y = ag_slice(x, AG_RANGES({1, 3, 1}, {AG_END, -AG_END, -2}));
+    ag_matmul(ag_permute(y, AG_AXES(2, 0, 1)), x);
+    assert_non_null(strstr(ag_error(tape), "permute(x[1:3, ::-2], (2, 0, 1))"));
+    ag_clear_error(tape);
+}
+
+/* ---- Random and running ---- */
+
+static void dropout_draws_anew(void **state)
+{
+    enum { N = 10000 };
+    ag_tape *tape = *state;
+    ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(N));
+    ag_tensor y = ag_dropout(ag_add_scalar(w, 1.0), 0.25, true);
+    assert_true(ag_backward(ag_sum(y)));
+    double first = ag_item(ag_mean(y)), kept = 0.0;
+    for (int run = 0; run < 2; run++) {
+        const double *values = ag_data_f64(y), *gradient = ag_data_f64(ag_gradient(w));
+        for (int i = 0; i < N; i++) {
+            assert_true(values[i] == gradient[i]);
+            assert_true(values[i] == 0.0 || values[i] == 1.0 / 0.75);
+            kept += values[i] > 0.0;
+        }
+        assert_true(ag_replay(tape));
+    }
+    assert_true(fabs(kept / (2 * N) - 0.75) < 0.02);
+    assert_true(first != ag_item(ag_mean(y)));
+    assert_true(ag_dropout(w, 0.25, false).index == w.index);
+    assert_is(ag_dropout(ag_input_f64(tape, "x", AG_SHAPE(2), (double[]){1, 2}), 1.0, true), 0, 0);
+}
+
+/* Channels 1, 3 and 2, 2: means 2 and 2, unbiased variances 2 and 0. */
+static void batch_norm_keeps_averages(void **state)
+{
+    ag_tape *tape = *state;
+    ag_tensor mean = ag_buffer(tape, "mean", AG_SHAPE(2));
+    ag_tensor variance = ag_buffer(tape, "variance", AG_SHAPE(2));
+    ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(2));
+    ag_tensor x = ag_input_f64(tape, "x", AG_SHAPE(2, 2), (double[]){1, 2, 3, 2});
+    ag_tensor none = {0};
+    ag_batch_norm_options training = {.training = true, .momentum = 0.5};
+    ag_tensor y = ag_batch_norm(ag_add(x, w), mean, variance, none, none, training);
+    assert_is(mean, 1, 1);
+    assert_is(variance, 1, 0);
+    assert_true(ag_replay(tape));
+    assert_is(mean, 1.5, 1.5);
+    assert_is(variance, 1.5, 0);
+    ag_tensor loss = ag_sum(ag_mul(ag_square(y), x));
+    ag_gradcheck(loss, 1e-7, NULL); /* w shifts all rows alike: no gradient */
+    assert_null(ag_error(tape));
+    assert_is(mean, 1.5, 1.5);
+    ag_batch_norm(x, x, variance, none, none, training);
+    assert_non_null(strstr(ag_error(tape), "the running mean must have shape (2,)"));
+    ag_clear_error(tape);
+    assert_is(ag_batch_norm(x, mean, mean, none, none, (ag_batch_norm_options){.epsilon = 2.5}),
+              -0.25, 0.25, 0.75, 0.25);
+}
+
+/* ---- Joining ---- */
+
+static void many_are_joined(void **state)
+{
+    enum { N = 100 };
+    ag_tape *tape = *state;
+    ag_tensor x[N];
+    for (int i = 0; i < N; i++)
+        x[i] = ag_full(tape, AG_SHAPE(2), i);
+    ag_tensor stacked = ag_stack(x, N, 1), joined = ag_concat(x, N, 0);
+    const double *s = ag_data_f64(stacked), *c = ag_data_f64(joined);
+    for (int i = 0; i < N; i++)
+        assert_true(s[i] == i && s[N + i] == i && c[2 * i] == i && c[2 * i + 1] == i);
+    assert_false(ag_valid(ag_concat(x, 0, 0)));
+    assert_null(ag_error(tape));
+    ag_stack(x, N, 3);
+    assert_non_null(strstr(ag_error(tape), "stack: no room for a new axis 3 in shape (2,)"));
+    ag_clear_error(tape);
+    x[70] = (ag_tensor){0};
+    assert_false(ag_valid(ag_stack(x, N, 0)));
+    assert_non_null(strstr(ag_error(tape), " was never set"));
+}
+
+#define test(f) cmocka_unit_test_setup_teardown(f, new_tape, free_tape)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(position_out_of_range),     test(position_set_out_of_range),
+        test(no_update_after_an_error),  test(slices),
+        test(slices_are_printed),        test(dropout_draws_anew),
+        test(batch_norm_keeps_averages), test(many_are_joined),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
