@@ -80,8 +80,8 @@ typedef struct {
     int64_t start, stop, step;
 } ag_range;
 
-/* A range for each axis, from the first; axes without one are taken whole. AG_RANGES(AG_ALL, {0, 3, 1})
- * is x[:, 0:3]. */
+/* A range for each axis, from the first; axes without one are taken whole. AG_RANGES(AG_ALL,
+ * {0, 3, 1}) is x[:, 0:3]. */
 typedef struct {
     int count;
     ag_range range[AG_MAX_RANK];
@@ -202,8 +202,12 @@ AG_API ag_tensor ag_full(ag_tape *tape, ag_shape shape, double value);
 AG_API bool ag_set_f32(ag_tensor x, const float *values, size_t count);
 AG_API bool ag_set_f64(ag_tensor x, const double *values, size_t count);
 
+/* The same, each element in row-major order what one call of `value` returns. */
+AG_API bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context);
+
 /* A frozen parameter (trainable false) gets no gradient. */
 AG_API bool ag_set_trainable(ag_tensor parameter, bool trainable);
+AG_API bool ag_trainable(ag_tensor x); /* false for all but parameters */
 
 /* Gives x a name, for messages and pictures, and returns x. */
 AG_API ag_tensor ag_name(ag_tensor x, const char *name);
@@ -330,7 +334,7 @@ AG_API ag_tensor ag_sum_to(ag_tensor x,
 
 /* Elements in another order. */
 AG_API ag_tensor ag_permute(ag_tensor x, ag_axes axes); /* axis i of the result is x's axes[i] */
-AG_API ag_tensor ag_slice(ag_tensor x, ag_ranges ranges); /* x[start:stop:step, ...]; no axis goes */
+AG_API ag_tensor ag_slice(ag_tensor x, ag_ranges ranges); /* x[start:stop:step, ...] */
 AG_API ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after,
                         double value); /* so many values before and after, for each axis */
 
@@ -347,8 +351,8 @@ AG_API ag_tensor ag_take(ag_tensor x, ag_tensor indices); /* x (n, ...), indices
 AG_API ag_tensor ag_one_hot(ag_tensor indices, int64_t classes); /* (...) to (..., classes) */
 
 /* Convolutions and pooling, as in PyTorch: x (N, C, H, W), in one dimension (N, C, L). w (O,
- * C/groups, kernel...), b (O), or {0} for none. 0 stands for a stride, dilation or group count of 1;
- * of a pool, for a stride as wide as the kernel. Padding is by zeros, on both sides; ag_pad does
+ * C/groups, kernel...), b (O), or {0} for none. 0 stands for a stride, dilation or group count of
+ * 1; of a pool, for a stride as wide as the kernel. Padding is by zeros, on both sides; ag_pad does
  * other paddings first. Average pooling counts it in. */
 typedef struct {
     int64_t stride, padding, dilation, groups;
@@ -365,16 +369,16 @@ AG_API ag_tensor ag_max_pool2d(ag_tensor x, ag_pool options);
 AG_API ag_tensor ag_avg_pool1d(ag_tensor x, ag_pool options);
 AG_API ag_tensor ag_avg_pool2d(ag_tensor x, ag_pool options);
 
-/* Normalisation. layer_norm: (x - mean) / sqrt(variance + epsilon) * w + b over the last axes, those
- * of w; rms_norm: x / sqrt(mean(x*x) + epsilon) * w. w and b may be {0}: without; then over the last
- * axis. */
+/* Normalisation. layer_norm: (x - mean) / sqrt(variance + epsilon) * w + b over the last axes, as
+ * many as w has; rms_norm: x / sqrt(mean(x*x) + epsilon) * w. w and b may be {0}, for none; without
+ * w, it is over the last axis. */
 AG_API ag_tensor ag_layer_norm(ag_tensor x, ag_tensor w, ag_tensor b, double epsilon);
 AG_API ag_tensor ag_rms_norm(ag_tensor x, ag_tensor w, double epsilon);
 
-/* batch_norm: the same over all axes of x (N, C, ...) but C; the others have shape (C). In training,
- * by the batch's mean and variance, of which running averages go to the two buffers each time it is
- * run: running += momentum * (batch - running), the variance being the unbiased one. Otherwise by
- * the buffers. */
+/* batch_norm: the same over all axes of x (N, C, ...) but C; the others have shape (C). In
+ * training, by the batch's mean and variance, of which running averages go to the two buffers each
+ * time it is run: running += momentum * (batch - running), the variance being the unbiased one.
+ * Otherwise by the buffers. */
 typedef struct {
     bool training;
     double momentum, epsilon; /* 0: 0.1 and 1e-5 */
@@ -383,11 +387,11 @@ typedef struct {
 AG_API ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_variance,
                                ag_tensor w, ag_tensor b, ag_batch_norm_options options);
 
-/* In training, zero with probability p, else x / (1 - p), drawn each time it is run; otherwise x. */
+/* In training, 0 with probability p, else x / (1 - p), drawn each time it is run; otherwise x. */
 AG_API ag_tensor ag_dropout(ag_tensor x, double p, bool training);
 
-/* softmax(q @ kᵀ / sqrt(d)) @ v with q (..., L, d), k (..., S, d), v (..., S, e); causal: position i
- * attends to positions up to i. */
+/* softmax(q @ kᵀ / sqrt(d)) @ v with q (..., L, d), k (..., S, d), v (..., S, e); causal: position
+ * i attends to positions up to i. */
 AG_API ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v,
                                                  bool causal);
 

@@ -43,11 +43,10 @@ static bool uses_changed(ag_tape *tape, uint32_t index, uint32_t first)
             char text[128];
             struct text e = {.at = text, .size = sizeof text};
             expression(&e, NULL, tape, index, 60);
-            ag_fail(
-                tape,
-                "backward: %s was changed after %s used it, so that its gradient would be wrong; "
-                "call ag_backward before changing it, or record or replay the tape afresh",
-                x->name ? x->name : x->op->name, text);
+            reject_tensor(handle(tape, input), "backward",
+                          "call ag_backward before changing it, or ag_replay after",
+                          "%s was changed after %s used it, so that its gradient would be wrong",
+                          x->name ? x->name : x->op->name, text);
             return true;
         }
     return false;
@@ -87,7 +86,8 @@ static void note(ag_tape *tape, uint32_t y, uint32_t target, uint32_t gradient)
         notes->at = at;
         notes->capacity = capacity;
     }
-    notes->at[notes->count++] = (struct note){tape->walking, y, target, gradient};
+    notes->at[notes->count++] =
+        (struct note){tape->walking, y, target, gradient, tape->transient.count};
 }
 
 static void walk(ag_tape *tape, uint32_t y)
@@ -119,11 +119,8 @@ static bool can_start(ag_tensor y, const char *who)
         return true;
     char shape[SHAPE_TEXT];
     shape_print(shape, sizeof shape, &r->shape);
-    ag_fail(y.tape,
-            "%s: only a single number has a gradient here, but this tensor's shape is %s; take its "
-            "mean "
-            "or its sum first",
-            who, shape);
+    reject_tensor(y, who, "take its mean or its sum first",
+                  "only a single number has a gradient here, but this tensor's shape is %s", shape);
     return false;
 }
 
@@ -202,10 +199,10 @@ ag_tensor ag_gradient(ag_tensor parameter)
     if (ag_has_gradient(parameter))
         return handle(parameter.tape, find(parameter)->result);
     if (find(parameter))
-        ag_fail(parameter.tape,
-                "gradient: %s has none: ag_backward was not called since the last reset, its "
-                "tensor did "
-                "not depend on it, or it is not a trainable parameter",
-                *ag_name_of(parameter) ? ag_name_of(parameter) : "this tensor");
+        reject_tensor(
+            parameter, "gradient", "",
+            "%s has none: ag_backward was not called since the last reset, its tensor did "
+            "not depend on it, or it is not a trainable parameter",
+            *ag_name_of(parameter) ? ag_name_of(parameter) : "this tensor");
     return (ag_tensor){.tape = parameter.tape};
 }

@@ -1,19 +1,22 @@
 /* Running many rows block by block, so that what passes between records stays in cache.
  *
- * Records that treat the rows of a batch one by one (element-wise ops; a product with a small matrix on the right) and those that
- * sum over the rows (a bias gradient; Xᵀ @ dY) form a group, and the group runs ROWS rows at a time, from its first record to
- * its last. What only the group itself reads is then kept in small slots that are used again and again, and is never written
- * out in full: it is `elided`. If anybody asks for it later, settle() computes it; for the case that a parameter or an input has
- * been set by then, the values it had are kept beside it.
+ * Records that treat the rows of a batch one by one (element-wise ops; a product with a small
+ * matrix on the right) and those that sum over the rows (a bias gradient; Xᵀ @ dY) form a group,
+ * and the group runs ROWS rows at a time, from its first record to its last. What only the group
+ * itself reads is then kept in small slots that are used again and again, and is never written out
+ * in full: it is `elided`. If anybody asks for it later, settle() computes it; for the case that a
+ * parameter or an input has been set by then, the values it had are kept beside it.
  *
- * A sum over rows is made of the sums of its blocks, in order, whether it runs in a group or alone: so grouping changes no bit. */
+ * A sum over rows is made of the sums of its blocks, in order, whether it runs in a group or alone:
+ * so grouping changes no bit. */
 #include <string.h>
 
 #include "ops/ops.h"
 
 enum { ROWS = 64, SLOTS = 8, WORTH = 8 << 10 };
 
-/* A part in the group now being planned: struct record's `role`, which counts while its `group` is the tape's. */
+/* A part in the group now being planned: struct record's `role`, which counts while its `group` is
+ * the tape's. */
 enum role { OUTSIDE, CUT, WHOLE, ROW, SUM_OF_ROWS, LATER };
 
 /* One record of a group, or an operand that it cuts into blocks. */
@@ -22,6 +25,7 @@ struct step {
     char *data, *slot; /* its memory in full; where its block goes if it is elided */
     enum role role;
     int number; /* of its slot, or -1 */
+    int fused;  /* how many of the next steps run together with it */
     size_t row_bytes;
     int64_t row_count, loop_rows; /* of one row: elements, and r->loop's first size */
 };
@@ -74,18 +78,29 @@ static void run_sum(ag_tape *tape, const struct step *s, bool first)
                                           (struct operand){tape->partial.at, 0, 1}, r->data);
 }
 
+/* Runs a product with the bias and activation after it; returns the last of those steps. */
+static const struct step *run_fused(ag_tape *tape, const struct step *s, int64_t first,
+                                    int64_t rows)
+{
+    const struct step *last = s + s->fused;
+    cut(last, last->slot ? last->slot : last->data + (size_t)first * last->row_bytes, rows);
+    s->r->op->forward_fused(tape, s->r, input_of(tape, s[1].r, 1), last->r);
+    return last;
+}
+
 static void run_blocks(ag_tape *tape, const struct group *group)
 {
     const struct step *end = group->step + group->count;
     for (int64_t first = 0; first < group->rows; first += ROWS) {
         int64_t rows = group->rows - first < ROWS ? group->rows - first : ROWS;
         for (const struct step *s = group->step; s < end; s++) {
-            if (s->role == SUM_OF_ROWS) {
+            if (s->role == SUM_OF_ROWS)
                 run_sum(tape, s, first == 0);
-                continue;
-            }
-            cut(s, s->slot ? s->slot : s->data + (size_t)first * s->row_bytes, rows);
-            if (s->role == ROW)
+            else
+                cut(s, s->slot ? s->slot : s->data + (size_t)first * s->row_bytes, rows);
+            if (s->role == ROW && s->fused)
+                s = run_fused(tape, s, first, rows);
+            else if (s->role == ROW)
                 s->r->op->forward(tape, s->r);
         }
     }
@@ -131,7 +146,7 @@ static bool add_step(ag_tape *tape, struct record *r, enum role role)
     if (group->count == group->capacity) {
         uint32_t capacity = group->capacity ? 2 * group->capacity : 64;
         struct step *step = tape_realloc(tape, group->step, group->capacity * sizeof *step,
-                                        capacity * sizeof *step);
+                                         capacity * sizeof *step);
         if (!step)
             return false;
         group->step = step;
@@ -204,8 +219,9 @@ static bool shadow_operands(ag_tape *tape, const struct record *r)
         struct record *x = input_of(tape, r, k);
         if (!x->op->leaf || x->shadow)
             continue;
-        x->shadow = arena_allocate(tape, r->input[k] & LASTING ? &tape->lasting_arena : &tape->arena,
-                                   (size_t)x->count * element_size(tape));
+        x->shadow =
+            arena_allocate(tape, r->input[k] & LASTING ? &tape->lasting_arena : &tape->arena,
+                           (size_t)x->count * element_size(tape));
         if (!x->shadow)
             return false;
     }
@@ -221,7 +237,8 @@ static bool may_overwrite(const ag_tape *tape, const struct record *r, const str
     return false;
 }
 
-/* Numbers the slots of what only the group reads, again and again the same few; returns their size. */
+/* Numbers the slots of what only the group reads, again and again the same few; returns their size.
+ */
 static size_t number_slots(ag_tape *tape)
 {
     struct group *group = tape->plan;
@@ -235,8 +252,7 @@ static size_t number_slots(ag_tape *tape)
         int slot = 0;
         for (; slot < used; slot++) {
             const struct record *x = &tape->transient.at[tenant[slot]];
-            if (x->last_reader < index ||
-                (x->last_reader == index && may_overwrite(tape, s->r, x)))
+            if (x->last_reader < index || (x->last_reader == index && may_overwrite(tape, s->r, x)))
                 break;
         }
         if (slot == SLOTS || !shadow_operands(tape, s->r))
@@ -260,6 +276,30 @@ static bool place_slots(ag_tape *tape, size_t size)
     return true;
 }
 
+static bool reads_only(const ag_tape *tape, const struct step *s, const struct step *before)
+{
+    return s->role == ROW && before->slot && input_of(tape, s->r, 0) == before->r &&
+           &tape->transient.at[before->r->last_reader] == s->r;
+}
+
+/* Joins a product that nobody else reads with the addition of a bias after it, and that with an
+ * activation after it. */
+static void fuse(const ag_tape *tape)
+{
+    struct group *group = tape->plan;
+    struct step *end = group->step + group->count;
+    for (struct step *s = group->step; s + 1 < end; s++) {
+        const struct record *sum = s[1].r;
+        if (s->role != ROW || !s->r->op->forward_fused || !reads_only(tape, &s[1], s) ||
+            sum->op != &add_op || sum->cut_operands != 1u ||
+            input_of(tape, sum, 1)->count != s->row_count || sum->count != s->r->count)
+            continue;
+        bool activated = s + 2 < end && reads_only(tape, &s[2], &s[1]) && s[2].r->inputs == 1 &&
+                         s[2].r->op->forward == unary_forward && s[2].r->op->kernel != UNARY_AFFINE;
+        s->fused = activated ? 2 : 1;
+    }
+}
+
 /* Plans a group among the records from first to end; without one, or without memory, none. */
 static void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
 {
@@ -275,10 +315,12 @@ static void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
         walked |= tape->transient.at[i].walk > 0;
         tape->transient.at[i].elided = false;
     }
-    /* Before its backward walk stands on the tape, nobody knows what a forward pass is yet to be read for. */
+    /* Before its backward walk stands on the tape, nobody knows what a forward pass is yet to be
+     * read for. */
     if (done && walked && group->rows) {
         find_readers(tape, first, end);
         done = place_slots(tape, number_slots(tape));
+        fuse(tape);
     }
     if (!done)
         group->rows = 0;

@@ -8,34 +8,61 @@
 
 enum { NAME = 128 };
 
+#define HIDDEN UINT32_MAX
+
 struct graph {
     ag_tape *tape;
     struct labels labels;
     FILE *out;
     bool backward;
-    uint32_t *layer; /* by transient index: the first parameter of its layer, or 0 */
-    uint32_t *used;  /* by lasting index: the same, of what is shown; UINT32_MAX: not shown */
+    uint32_t *layer; /* by transient index: the first parameter of its layer, or 0, or HIDDEN */
+    uint32_t *used;  /* by lasting index: the same */
 };
 
-static void print_escaped(FILE *out, const char *text)
+/* Bytes of the UTF-8 character at `c`, of `left` that there are; 0 if it is none that XML allows.
+ */
+static size_t character_size(const unsigned char *c, size_t left)
 {
-    for (; *text; text++) {
-        if (*text == '<')
-            fputs("&lt;", out);
-        else if (*text == '>')
-            fputs("&gt;", out);
-        else if (*text == '&')
-            fputs("&amp;", out);
-        else if (*text == '"')
-            fputs("&quot;", out);
+    static const uint32_t least[] = {0, 0x20, 0x80, 0x800, 0x10000};
+    size_t size = *c < 0x80 ? 1 : *c < 0xc0 ? 0 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 : *c < 0xf8 ? 4 : 0;
+    if (!size || size > left)
+        return 0;
+    uint32_t point = size == 1 ? *c : *c & (0x7fu >> size);
+    for (size_t i = 1; i < size; i++) {
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (c[i] & 0x3fu);
+    }
+    bool allowed = point >= least[size] && (point < 0xd800 || point > 0xdfff) &&
+                   (point & ~1u) != 0xfffe && point <= 0x10ffff;
+    return allowed ? size : 0;
+}
+
+static void print_escaped(FILE *out, const char *text, size_t length)
+{
+    for (size_t i = 0, n = 1; i < length; i += n ? n : 1) {
+        n = character_size((const unsigned char *)text + i, length - i);
+        if (n == 1 && strchr("<>&\"", text[i]))
+            fprintf(out, "&#%d;", text[i]);
+        else if (n)
+            fwrite(text + i, 1, n, out);
         else
-            fputc(*text, out);
+            fputc('?', out);
     }
 }
 
 static bool shown(const struct graph *g, uint32_t index)
 {
-    return index & LASTING || g->backward || !g->tape->transient.at[index].walk;
+    return index & LASTING || g->layer[index] != HIDDEN;
+}
+
+/* Of the backward part: gradients, and what was computed from them. */
+static bool comes_after_a_walk(const struct graph *g, const struct record *r)
+{
+    bool after = r->walk;
+    for (int k = 0; k < r->inputs && !after; k++)
+        after = !shown(g, r->input[k]);
+    return after;
 }
 
 /* The part of a parameter's name that it shares with its layer: "block1.linear" of
@@ -83,19 +110,33 @@ static uint32_t layer_of_record(const struct graph *g, const struct record *r)
     return layer;
 }
 
+static bool gradient_of_parameter(const struct graph *g, uint32_t index)
+{
+    if (index & LASTING)
+        return false;
+    for (uint32_t n = g->labels.note[index]; n; n = g->labels.twin[n - 1])
+        if (g->tape->notes.at[n - 1].target & LASTING)
+            return true;
+    return false;
+}
+
 static void print_style(const struct graph *g, uint32_t index, const struct record *r)
 {
     const char *style =
         "shape=box, style=\"rounded,filled\", fillcolor=\"#f4f4f4\", color=\"#777777\"";
     bool loss = g->labels.notes && g->tape->notes.at[0].y == index;
     if (loss)
-        style = "shape=doubleoctagon, style=filled, fillcolor=\"#f8dccb\", color=\"#d55e00\"";
+        style = "shape=octagon, style=filled, margin=0.03, penwidth=2.6, fillcolor=\"#f8dccb\", "
+                "color=\"#d55e00\"";
     else if (r->trainable)
         style = "shape=cylinder, style=filled, fillcolor=\"#d3e6f5\", color=\"#0072b2\"";
     else if (index & LASTING)
         style = "shape=cylinder, style=\"filled,dotted\", fillcolor=\"#eeeeee\", color=\"#0072b2\"";
     else if (r->op->leaf && !r->walk)
         style = "shape=parallelogram, style=filled, fillcolor=\"#d4efe5\", color=\"#009e73\"";
+    else if (gradient_of_parameter(g, index))
+        style = "shape=box, style=\"rounded,filled\", fillcolor=\"#fae29b\", color=\"#b97f00\", "
+                "penwidth=2.2";
     else if (r->walk)
         style =
             "shape=box, style=\"rounded,filled,dashed\", fillcolor=\"#fdf2d3\", color=\"#b97f00\"";
@@ -111,13 +152,14 @@ static void print_node(const struct graph *g, uint32_t index)
     if (r->op->leaf || r->name)
         expression(&text, &g->labels, g->tape, index, 24);
     else
-        add_label(&text, &g->labels, g->tape, index);
+        add_label(&text, &g->labels, g->tape, index, 0);
     shape_print(shape, sizeof shape, &r->shape);
     fprintf(g->out, "    %s%u [label=<", index & LASTING ? "p" : "r", index & ~LASTING);
-    print_escaped(g->out, r->op->leaf ? name : r->op->name);
+    const char *title = r->op->leaf ? name : r->op->name;
+    print_escaped(g->out, title, strlen(title));
     if (!r->op->leaf && *name) {
-        fputs("<br/><font point-size=\"10\">", g->out);
-        print_escaped(g->out, name);
+        fputs("<br/><font point-size=\"3\"> <br/></font><font point-size=\"11\">", g->out);
+        print_escaped(g->out, name, strlen(name));
         fputs("</font>", g->out);
     }
     fputs(">, ", g->out);
@@ -125,19 +167,31 @@ static void print_node(const struct graph *g, uint32_t index)
     fputs("];\n", g->out);
 }
 
+static void print_dotted(const struct graph *g, uint32_t from, uint32_t to)
+{
+    fprintf(g->out, "    %s%u -> r%u [style=dotted, penwidth=1.6, color=\"#b97f00\"];\n",
+            from & LASTING ? "p" : "r", from & ~LASTING, to);
+}
+
+/* A walk starts from 1, which its first record mostly leaves out of the product. */
+static bool starts_from_seed(const struct graph *g, uint32_t index)
+{
+    const struct record *r = &g->tape->transient.at[index];
+    return r->inputs && r[-1].op == &seed_op && r[-1].walk == r->walk && r->input[0] != index - 1;
+}
+
 static void print_edges(const struct graph *g, uint32_t index)
 {
     const struct record *r = record_at(g->tape, index);
     uint32_t note = g->labels.note[index];
-    if (r->op == &seed_op && note) {
-        uint32_t y = g->tape->notes.at[note - 1].y;
-        fprintf(g->out, "    %s%u -> r%u [style=dotted, color=\"#b97f00\"];\n",
-                y & LASTING ? "p" : "r", y & ~LASTING, index);
-    }
+    if (r->op == &seed_op && note)
+        print_dotted(g, g->tape->notes.at[note - 1].y, index);
+    if (starts_from_seed(g, index))
+        print_dotted(g, index - 1, index);
     for (int k = 0; k < r->inputs; k++) {
         char shape[SHAPE_TEXT];
         shape_print(shape, sizeof shape, &input_of(g->tape, r, k)->shape);
-        fprintf(g->out, "    %s%u -> r%u [label=\"%s\"%s];\n", r->input[k] & LASTING ? "p" : "r",
+        fprintf(g->out, "    %s%u -> r%u [label=\" %s\"%s];\n", r->input[k] & LASTING ? "p" : "r",
                 r->input[k] & ~LASTING, index, shape,
                 r->walk ? ", style=dashed, color=\"#b97f00\"" : "");
     }
@@ -152,9 +206,8 @@ static void open_layer(const struct graph *g, uint32_t layer)
     size_t length = layer_name(&g->tape->lasting.at[layer], &start);
     fprintf(g->out, "  subgraph cluster_%u { label=<%s", layer,
             strspn(start, "0123456789") >= length ? "layer " : "");
-    for (size_t i = 0; i < length; i++)
-        print_escaped(g->out, (char[]){start[i], '\0'});
-    fputs(">; style=rounded; color=\"#999999\"; fontcolor=\"#808080\";\n", g->out);
+    print_escaped(g->out, start, length);
+    fputs(">; style=rounded; color=\"#999999\"; fontcolor=\"#787878\";\n", g->out);
 }
 
 static void print_in_layer(const struct graph *g, uint32_t index, uint32_t layer)
@@ -169,15 +222,17 @@ static void print_in_layer(const struct graph *g, uint32_t index, uint32_t layer
 static void survey(const struct graph *g)
 {
     for (uint32_t i = 0; i < g->tape->lasting.count; i++)
-        g->used[i] = UINT32_MAX;
+        g->used[i] = HIDDEN;
     for (uint32_t i = 1; i < g->labels.count; i++) {
         const struct record *r = &g->tape->transient.at[i];
+        g->layer[i] = !g->backward && comes_after_a_walk(g, r) ? HIDDEN : 0;
         for (int k = 0; k < r->inputs && shown(g, i); k++) {
             uint32_t *used = &g->used[r->input[k] & ~LASTING];
-            if (r->input[k] & LASTING && *used == UINT32_MAX)
+            if (r->input[k] & LASTING && *used == HIDDEN)
                 *used = layer_of_parameter(g->tape, r->input[k]);
         }
-        g->layer[i] = shown(g, i) && !r->walk ? layer_of_record(g, r) : 0;
+        if (shown(g, i) && !r->walk)
+            g->layer[i] = layer_of_record(g, r);
     }
 }
 
@@ -187,11 +242,11 @@ static void print_graph(const struct graph *g)
           "  bgcolor=transparent; rankdir=TB; nodesep=0.35; ranksep=0.35;\n"
           "  fontname=\"Helvetica\"; fontsize=11;\n"
           "  node [fontname=\"Helvetica\", fontsize=13, fontcolor=\"#222222\", penwidth=1.3];\n"
-          "  edge [fontname=\"Helvetica\", fontsize=10, color=\"#808080\", fontcolor=\"#808080\", "
+          "  edge [fontname=\"Helvetica\", fontsize=10, color=\"#787878\", fontcolor=\"#787878\", "
           "arrowsize=0.7];\n",
           g->out);
     for (uint32_t i = 1; i < g->tape->lasting.count; i++)
-        if (g->used[i] != UINT32_MAX)
+        if (g->used[i] != HIDDEN)
             print_in_layer(g, i | LASTING, g->used[i]);
     for (uint32_t i = 1; i < g->labels.count; i++)
         if (shown(g, i))

@@ -125,13 +125,25 @@ void add_gradient_label(struct text *text, const struct labels *labels, const ag
     add_variable(text, labels, tape, note->target);
 }
 
-bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index)
+/* Of several tensors that have this gradient, the one that the walk had come to when it made the
+ * reader: where C = B + b, dL/dC is dL/dB too, and what follows from C is written with dL/dC. */
+static const struct note *note_for(const struct labels *labels, const ag_tape *tape, uint32_t index,
+                                   uint32_t reader)
+{
+    uint32_t n = labels->note[index];
+    while (labels->twin[n - 1] && tape->notes.at[labels->twin[n - 1] - 1].after <= reader)
+        n = labels->twin[n - 1];
+    return &tape->notes.at[n - 1];
+}
+
+bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
+               uint32_t reader)
 {
     if (!labels || index & LASTING || index >= labels->count)
         return false;
     uint32_t letter = labels->letter[index];
     if (labels->note[index])
-        add_gradient_label(text, labels, tape, &tape->notes.at[labels->note[index] - 1]);
+        add_gradient_label(text, labels, tape, note_for(labels, tape, index, reader));
     else if (letter > 26)
         text_add(text, "%c%u", 'A' + (int)((letter - 1) % 26), (letter - 1) / 26);
     else if (letter)

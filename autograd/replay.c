@@ -30,17 +30,17 @@ static void add_operand(struct text *text, const ag_tape *tape, const struct rec
                         uint32_t index, const struct record *r, int64_t element)
 {
     double low = INFINITY, high = -INFINITY;
-    text_add(text, "\n    where ");
+    text_add(text, "\n    where  ");
     expression(text, NULL, tape, index, 48);
     if (shape_equal(&x->shape, &r->shape)) {
-        text_add(text, " is %.9g there", element_at(tape, x, element));
+        text_add(text, " is %g there", element_at(tape, x, element));
         return;
     }
     for (int64_t i = 0; i < x->count; i++) {
         low = fmin(low, element_at(tape, x, i));
         high = fmax(high, element_at(tape, x, i));
     }
-    text_add(text, " ranges from %.9g to %.9g", low, high);
+    text_add(text, " ranges from %g to %g", low, high);
 }
 
 static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
@@ -50,13 +50,15 @@ static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
     struct text text = {.at = buffer, .size = sizeof buffer};
     shape_print(shape, sizeof shape, &r->shape);
     expression_of(&text, NULL, tape, index, 64);
-    text_add(&text, ", shape %s: element ", shape);
-    add_position(&text, element, &r->shape);
-    text_add(&text, " is %g", element_at(tape, r, element));
+    text_add(&text, "   %s", shape);
+    if (r->shape.rank) {
+        text_add(&text, ", at ");
+        add_position(&text, element, &r->shape);
+    }
     for (int k = 0; k < r->inputs; k++)
         add_operand(&text, tape, input_of(tape, r, k), r->input[k], r, element);
-    ag_fail(tape, "trace: the first value that is not finite, in the %s: %s",
-            r->walk ? "backward pass" : "forward pass", buffer);
+    ag_fail(tape, "trace: the first value that is not finite: %g, in the %s\n    in     %s",
+            element_at(tape, r, element), r->walk ? "backward pass" : "forward pass", buffer);
 }
 
 /* True when a record, or a leaf that it reads, holds a value that is not finite: that is the error.

@@ -10,16 +10,19 @@ bool shape_check(ag_tape *tape, const char *who, ag_shape shape)
         ag_fail(tape, "%s: a shape has 0 to %d dimensions, not %d", who, AG_MAX_RANK, shape.rank);
         return false;
     }
+    char text[SHAPE_TEXT];
     int64_t room = PTRDIFF_MAX / 16;
     for (int i = 0; i < shape.rank; i++) {
         if (shape.dim[i] < 1) {
-            ag_fail(tape, "%s: axis %d has size %lld; every size must be at least 1", who, i,
-                    (long long)shape.dim[i]);
+            shape_print(text, sizeof text, &shape);
+            ag_fail(tape,
+                    "%s: axis %d has size %lld; every size must be at least 1, but the shape asked "
+                    "for is %s",
+                    who, i, (long long)shape.dim[i], text);
             return false;
         }
         room /= shape.dim[i];
         if (!room) {
-            char text[SHAPE_TEXT];
             shape_print(text, sizeof text, &shape);
             ag_fail(tape, "%s: shape %s has more elements than memory can hold", who, text);
             return false;

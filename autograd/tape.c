@@ -190,20 +190,46 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
     return records->count++ | (lasting ? LASTING : 0);
 }
 
-/* Says which operand is of no use. An invalid one of the tape brings its own error along. */
-static ag_tensor refuse(const struct op *op, const ag_tensor *x, int inputs)
+/* What an op returns on a tape that has an error already, which is not to be placed at this call. */
+static ag_tensor after_error(ag_tape *tape)
+{
+    tape->located = true;
+    return (ag_tensor){.tape = tape};
+}
+
+/* The operands of a call that cannot be recorded: they may lack, or be of several tapes. */
+static void complain_of(ag_tape *tape, const char *who, const ag_tensor *x, size_t inputs,
+                        size_t bad, const char *why)
+{
+    char lines[ERROR_SIZE / 2] = "", shape[SHAPE_TEXT];
+    struct text text = {.at = lines, .size = sizeof lines};
+    for (size_t i = 0; i < inputs; i++) {
+        text_add(&text, "\n    operand %zu  ", i + 1);
+        if (!find(x[i])) {
+            text_add(&text, "not a tensor");
+            continue;
+        }
+        shape_print(shape, sizeof shape, &find(x[i])->shape);
+        expression(&text, NULL, x[i].tape, x[i].index, 48);
+        text_add(&text, "   %s %s%s", shape, x[i].tape->dtype == AG_F32 ? "float32" : "float64",
+                 x[i].tape == tape ? "" : ", on another tape");
+    }
+    ag_fail(tape, "%s: operand %zu of %zu %s%s", who, bad + 1, inputs, why, lines);
+}
+
+ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs)
 {
     ag_tape *tape = NULL;
-    for (int i = 0; i < inputs; i++)
+    for (size_t i = 0; i < inputs; i++)
         tape = x[i].tape ? x[i].tape : tape;
-    for (int i = 0; tape && !tape->failed && i < inputs; i++) {
+    for (size_t i = 0; tape && !tape->failed && i < inputs; i++) {
         if (!x[i].tape)
-            ag_fail(tape, "%s: operand %d of %d was never set", op->name, i + 1, inputs);
+            complain_of(tape, who, x, inputs, i, "was never set");
         else if (x[i].tape != tape)
-            ag_fail(tape, "%s: operand %d of %d belongs to another tape than the last", op->name, i + 1,
-                    inputs);
+            complain_of(tape, who, x, inputs, i,
+                        "belongs to another tape than the last; an op takes all from one");
         else
-            resolve(x[i], op->name);
+            resolve(x[i], who);
     }
     return (ag_tensor){.tape = tape};
 }
@@ -235,7 +261,7 @@ static ag_tensor append(const struct call *call)
     r->inputs = (uint8_t)call->inputs;
     r->walk = tape->walking;
     r->trainable = r->elided = r->pinned = false;
-    r->sums_rows = sums_rows;
+    r->sums_rows = cut && sums_rows;
     r->shadow = NULL;
     r->group = 0;
     r->cut_operands = (uint8_t)cut;
@@ -253,10 +279,10 @@ static ag_tensor record_call(const struct op *op, const ag_tensor *x, int inputs
         call.in[i] = i < inputs && x[i].tape == call.tape ? find(x[i]) : NULL;
         call.input[i] = i < inputs ? x[i].index : 0;
         if (i < inputs && !call.in[i])
-            return refuse(op, x, inputs);
+            return refuse(op->name, x, (size_t)inputs);
     }
     if (call.tape->failed)
-        return handle(call.tape, 0);
+        return after_error(call.tape);
     call.op = op;
     call.inputs = inputs;
     call.attr = attr ? *attr : (struct attributes){0};

@@ -59,9 +59,10 @@ struct record {
 };
 
 /* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
- * `gradient`. The first note of a walk is that of y itself. */
+ * `gradient`; records from `after` on were made since. The first note of a walk is that of y
+ * itself. */
 struct note {
-    uint32_t walk, y, target, gradient;
+    uint32_t walk, y, target, gradient, after;
 };
 
 struct notes {
@@ -248,9 +249,11 @@ struct text {
 
 void text_add(struct text *text, const char *format, ...) AG_PRINTF(2, 3);
 
-/* What a record is called where it has no name; false: write the expression that made it. */
+/* What a record is called where it has no name, in the formula of record `reader` (or 0); false:
+ * write the expression that made it. */
 struct labels;
-bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index);
+bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
+               uint32_t reader);
 
 /* Writes the expression that made a tensor, with names where they were given (labels may be NULL),
  * cut at about `width` characters. expression_of spells out the record itself even where it has a

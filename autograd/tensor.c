@@ -5,22 +5,30 @@
 
 #include "ops/ops.h"
 
-static const struct op parameter_op = {.name = "parameter",
-                                       .formula = "",
-                                       .precedence = CALL,
-                                       .leaf = true};
-static const struct op buffer_op = {.name = "buffer",
-                                    .formula = "",
-                                    .precedence = CALL,
-                                    .leaf = true};
-static const struct op input_op = {.name = "input",
-                                   .formula = "",
-                                   .precedence = CALL,
-                                   .leaf = true};
-static const struct op full_op = {.name = "full",
-                                  .formula = "$p",
-                                  .precedence = CALL,
-                                  .leaf = true};
+static const struct op parameter_op = {
+    .name = "parameter",
+    .formula = "",
+    .precedence = CALL,
+    .leaf = true,
+};
+static const struct op buffer_op = {
+    .name = "buffer",
+    .formula = "",
+    .precedence = CALL,
+    .leaf = true,
+};
+static const struct op input_op = {
+    .name = "input",
+    .formula = "",
+    .precedence = CALL,
+    .leaf = true,
+};
+static const struct op full_op = {
+    .name = "full",
+    .formula = "$p",
+    .precedence = CALL,
+    .leaf = true,
+};
 const struct op seed_op = {.name = "seed", .formula = "1", .precedence = CALL, .leaf = true};
 
 static const struct op *const table[] = {&parameter_op, &buffer_op, &input_op, &full_op, &seed_op};
@@ -91,9 +99,9 @@ struct record *changeable(ag_tensor x, const char *who)
     if (!r || x.tape->failed)
         return NULL;
     if (r->op != &parameter_op && r->op != &buffer_op && r->op != &input_op) {
-        ag_fail(x.tape,
-                "%s: only parameters, buffers and inputs can be set; this is the result of %s", who,
-                r->op->name);
+        reject_tensor(x, who, "",
+                      "only parameters, buffers and inputs can be set; this is the result of %s",
+                      r->op->name);
         return NULL;
     }
     run_pending(x.tape);
@@ -111,11 +119,11 @@ static bool count_fits(ag_tensor x, const struct record *r, const void *values, 
     if (r && values && (size_t)r->count == count)
         return true;
     if (r && !values)
-        ag_fail(x.tape, "%s: no values (NULL)", who);
+        reject_tensor(x, who, "", "no values (NULL)");
     else if (r) {
         shape_print(shape, sizeof shape, &r->shape);
-        ag_fail(x.tape, "%s: %s has %lld elements, not %zu", who, shape, (long long)r->count,
-                count);
+        reject_tensor(x, who, "", "%s has %lld elements, not %zu", shape, (long long)r->count,
+                      count);
     }
     return false;
 }
@@ -146,11 +154,31 @@ bool ag_set_f64(ag_tensor x, const double *values, size_t count)
     return true;
 }
 
+bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
+{
+    struct record *r = changeable(x, "set");
+    if (!r)
+        return false;
+    for (int64_t i = 0; i < r->count; i++)
+        if (x.tape->dtype == AG_F32)
+            ((float *)r->data)[i] = (float)value(context);
+        else
+            ((double *)r->data)[i] = value(context);
+    return true;
+}
+
+bool ag_trainable(ag_tensor x)
+{
+    const struct record *r = resolve(x, "trainable");
+    return r && r->trainable;
+}
+
 bool ag_set_trainable(ag_tensor parameter, bool trainable)
 {
     struct record *r = resolve(parameter, "set_trainable");
     if (r && r->op != &parameter_op)
-        ag_fail(parameter.tape, "set_trainable: not a parameter but the result of %s", r->op->name);
+        reject_tensor(parameter, "set_trainable", "", "not a parameter but the result of %s",
+                      r->op->name);
     if (!r || r->op != &parameter_op)
         return false;
     r->trainable = trainable;
@@ -219,8 +247,8 @@ double ag_item(ag_tensor x)
     if (r) {
         char shape[SHAPE_TEXT];
         shape_print(shape, sizeof shape, &r->shape);
-        ag_fail(x.tape, "item: only a tensor of one element has an item; this one's shape is %s",
-                shape);
+        reject_tensor(x, "item", "ag_get_f32 and ag_get_f64 read all of a tensor",
+                      "only a tensor of one element has an item; this one's shape is %s", shape);
     }
     return NAN;
 }
@@ -251,9 +279,9 @@ static const void *data_of(ag_tensor x, ag_dtype dtype)
     if (r && x.tape->dtype == dtype)
         return r->data;
     if (r)
-        ag_fail(x.tape,
-                "data: the tape's elements are %s, not %s; ag_get_f32 and ag_get_f64 convert",
-                dtype == AG_F32 ? "float64" : "float32", dtype == AG_F32 ? "float32" : "float64");
+        reject_tensor(x, "data", "ag_get_f32 and ag_get_f64 convert",
+                      "the tape's elements are %s, not %s", dtype == AG_F32 ? "float64" : "float32",
+                      dtype == AG_F32 ? "float32" : "float64");
     return NULL;
 }
 

@@ -72,7 +72,7 @@ void ag_error_at(ag_tape *tape, const char *file, int line)
     text_add(&text, "\n    at     %s:%d", file, line);
 }
 
-bool reject(const struct call *call, const char *hint, const char *format, ...)
+static void reject_with(const struct call *call, const char *hint, const char *format, va_list args)
 {
     static const char *const roles[][MAX_INPUTS] = {{"input", "", ""},
                                                     {"left", "right", ""},
@@ -82,12 +82,9 @@ bool reject(const struct call *call, const char *hint, const char *format, ...)
     int widest = 0;
     struct text text;
     if (!begin_error(call->tape, &text))
-        return false;
+        return;
     text_add(&text, "%s: ", call->op->name);
-    va_list args;
-    va_start(args, format);
     text_addv(&text, format, args);
-    va_end(args);
     for (int i = 0; i < call->inputs; i++) {
         struct text e = {.at = expressions[i], .size = sizeof expressions[i]};
         expression(&e, NULL, call->tape, call->input[i], WIDTH);
@@ -101,7 +98,27 @@ bool reject(const struct call *call, const char *hint, const char *format, ...)
     }
     if (*hint)
         text_add(&text, "\n    hint   %s", hint);
+}
+
+bool reject(const struct call *call, const char *hint, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    reject_with(call, hint, format, args);
+    va_end(args);
     return false;
+}
+
+ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const char *format, ...)
+{
+    const struct op op = {.name = who};
+    const struct call call = {
+        .tape = x.tape, .op = &op, .in = {find(x)}, .input = {x.index}, .inputs = 1};
+    va_list args;
+    va_start(args, format);
+    reject_with(&call, hint, format, args);
+    va_end(args);
+    return (ag_tensor){.tape = x.tape};
 }
 
 /* ---- Expressions ---- */
@@ -111,6 +128,7 @@ struct writer {
     struct text *text;
     const ag_tape *tape;
     const struct labels *labels;
+    uint32_t reader; /* the record that is spelled out, or 0 */
 };
 
 static void add_expression(const struct writer *w, uint32_t index, int depth,
@@ -186,7 +204,8 @@ static void add_placeholder(const struct writer *w, const struct record *r, cons
     case 'y':
     case 'z': {
         int i = what < 'a' ? what - 'X' : what - 'x';
-        add_expression(w, r->input[i], depth, operand_precedence(r->op->precedence, at > r->op->formula + 1, next));
+        add_expression(w, r->input[i], depth,
+                       operand_precedence(r->op->precedence, at > r->op->formula + 1, next));
         if (next != at + 1)
             add_sign(w->text, next);
         break;
@@ -230,7 +249,7 @@ static void add_expression(const struct writer *w, uint32_t index, int depth, en
     const struct record *r = record_at(w->tape, index);
     if (r->name)
         text_add(w->text, "%s", r->name);
-    else if (add_label(w->text, w->labels, w->tape, index))
+    else if (add_label(w->text, w->labels, w->tape, index, w->reader))
         return;
     else if (!*r->op->formula)
         text_add(w->text, "%s %u", r->op->name, index & ~LASTING);
@@ -263,13 +282,13 @@ static void write_fitting(const struct writer *w, uint32_t index, int width, boo
 void expression(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
                 int width)
 {
-    write_fitting(&(struct writer){text, tape, labels}, index, width, false);
+    write_fitting(&(struct writer){text, tape, labels, 0}, index, width, false);
 }
 
 void expression_of(struct text *text, const struct labels *labels, const ag_tape *tape,
                    uint32_t index, int width)
 {
-    write_fitting(&(struct writer){text, tape, labels}, index, width, true);
+    write_fitting(&(struct writer){text, tape, labels, index}, index, width, true);
 }
 
 /* ---- Warnings ---- */
@@ -282,7 +301,7 @@ void default_warning(void *context, const char *message)
 
 void warn(ag_tape *tape, const char *format, ...)
 {
-    char message[256];
+    char message[384];
     struct text text = {.at = message, .size = sizeof message};
     va_list args;
     if (tape->warned || !tape->warning)

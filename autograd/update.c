@@ -6,7 +6,7 @@
 /* A state tensor's data, if it is shaped like the parameter. */
 static void *state(ag_tensor w, ag_tensor x, const char *who, const char *what, bool changes)
 {
-    const struct record *r = resolve(x, who), *rw = find(w);
+    const struct record *r = changes ? resolve(x, who) : computed(x, who), *rw = find(w);
     if (!r || x.tape != w.tape || !shape_equal(&r->shape, &rw->shape)) {
         ag_fail(w.tape, "%s: the %s must be on the parameter's tape and shaped like it", who, what);
         return NULL;

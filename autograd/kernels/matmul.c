@@ -1,10 +1,11 @@
 /* Matrix product, C = activation(op(A)·op(B) + bias).
  *
  * After Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", and the
- * micro-kernel of BLIS (Van Zee & van de Geijn 2015): a tile of C is held in registers while k
- * runs; a strip of op(A) as high as a tile stays in the first cache, a block of op(B) in the
- * second. Operands are read where they are when they are small or lie well, else copied ("packed")
- * into the workspace in the order in which the tiles read them.
+ * micro-kernel of BLIS (Van Zee & van de Geijn 2015): C is computed in tiles, held in registers
+ * while k runs. op(A) is cut in strips as high as a tile; a group of them stays in the second cache
+ * while panels of op(B), as wide as a tile, pass through the first. Operands are read where they
+ * are when they are small or lie well, else copied ("packed") into the workspace in the order in
+ * which the tiles read them.
  *
  * Invariant: an element of C is a chain of multiply-adds over k in order, cut into blocks whose
  * length depends on k only, each block's sum added to C; which tile or copy it goes through changes
@@ -28,8 +29,9 @@ enum {
     K_BLOCK = 384,                   /* depth of a block */
     B_BLOCK = 262144,                /* elements of a block of op(B) */
     B_DIRECT = 32768 / sizeof(real), /* op(B) up to this size is read in place */
+    A_DIRECT = 128,                  /* op(A) with rows up to this far apart, too */
     GROUP = 16,                      /* strips of A packed at a time */
-    K_LENGTH = 64,                   /* and their length, see pack_a */
+    K_LENGTH = 64,                   /* in lengths of this */
     REUSE = 4                        /* packing pays when the copy is read this many times */
 };
 
@@ -90,7 +92,7 @@ static inline size_t ceil_div(size_t x, size_t y)
 
 /* ---- Blocks --------------------------------------------------------------------------------- */
 
-/* A product C (m, n) = a·b, cut in columns of `panels` panels of up to `limit` vectors. */
+/* What struct matmul says, with views: C (m, n) = or += a·b, then bias and activation. */
 struct product {
     size_t m, n, k;
     struct view a, b;
@@ -250,8 +252,8 @@ static void multiply_block(const struct product *g)
     const struct cover o = cover(g->n, g->m == 1 ? SINGLE_VECS : TILE_VECS);
     const struct strips v = strips(g->m);
     const bool copy_b = g->b.col != 1 || (g->m > REUSE * TILE_ROWS && g->n * g->k > B_DIRECT);
-    const bool copy_a =
-        g->n > REUSE * TILE_VECS * LANES && (g->a.row == 1 ? g->a.col : g->a.row) > 128;
+    const bool copy_a = g->m > 1 && g->n > REUSE * TILE_VECS * LANES &&
+                        (g->a.row == 1 ? g->a.col : g->a.row) > A_DIRECT;
     real *packed_a = copy_a ? g->workspace : NULL;
     real *packed_b = copy_b ? g->workspace + at_most(v.count, GROUP) * TILE_ROWS * g->k : NULL;
     if (copy_b)

@@ -163,15 +163,37 @@ REDUCE(max, maximum, same)
 REDUCE(min, minimum, same)
 REDUCE(sum_squares, plus, square)
 
-/* In tiles, so that the lines written to stay in cache. */
+/* Four by four elements; x and y have rows of x_step and y_step elements. */
+INLINE void transpose_block(const real *x, size_t x_step, real *y, size_t y_step)
+{
+    typedef real four __attribute__((vector_size(4 * sizeof(real))));
+    four in[4], out[4];
+    for (size_t i = 0; i < 4; i++)
+        memcpy(&in[i], x + i * x_step, sizeof in[i]);
+    four low01 = __builtin_shufflevector(in[0], in[1], 0, 4, 1, 5);
+    four low23 = __builtin_shufflevector(in[2], in[3], 0, 4, 1, 5);
+    four high01 = __builtin_shufflevector(in[0], in[1], 2, 6, 3, 7);
+    four high23 = __builtin_shufflevector(in[2], in[3], 2, 6, 3, 7);
+    out[0] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+    for (size_t i = 0; i < 4; i++)
+        memcpy(y + i * y_step, &out[i], sizeof out[i]);
+}
+
+/* In bands of a cache line of y, so that each line is written whole while it is at hand. */
 void KERNEL(transpose)(size_t rows, size_t cols, const void *x, void *y)
 {
-    enum { TILE = 16 };
+    enum { BAND = 64 / sizeof(real) };
     const real *from = x;
     real *to = y;
-    for (size_t r0 = 0; r0 < rows; r0 += TILE)
-        for (size_t c0 = 0; c0 < cols; c0 += TILE)
-            for (size_t r = r0; r < rows && r < r0 + TILE; r++)
-                for (size_t c = c0; c < cols && c < c0 + TILE; c++)
-                    to[c * rows + r] = from[r * cols + c];
+    size_t whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
+    for (size_t band = 0; band < whole_rows; band += BAND)
+        for (size_t c = 0; c < whole_cols; c += 4)
+            for (size_t r = band; r < whole_rows && r < band + BAND; r += 4)
+                transpose_block(from + r * cols + c, cols, to + c * rows + r, rows);
+    for (size_t c = 0; c < cols; c++)
+        for (size_t r = c < whole_cols ? whole_rows : 0; r < rows; r++)
+            to[c * rows + r] = from[r * cols + c];
 }

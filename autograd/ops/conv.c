@@ -25,15 +25,18 @@ static void fill_axes(struct window *window, struct axis like)
         window->axis[i] = like;
 }
 
-/* A shape error that names the operands, of something that is made of several ops. */
+/* The operands of something that is made of several ops, to check and complain about them; its tape
+ * is NULL on error. */
 static struct call question(const struct op *op, const ag_tensor *x, int inputs)
 {
     struct call call = {.tape = x->tape, .op = op, .inputs = inputs};
     for (int i = 0; i < inputs; i++) {
-        call.in[i] = resolve(x[i], op->name);
+        call.in[i] = x[i].tape == x->tape ? find(x[i]) : NULL;
         call.input[i] = x[i].index;
-        if (!call.in[i] || x[i].tape->failed)
+        if (!call.in[i] || x[i].tape->failed) {
+            refuse(op->name, x, (size_t)inputs);
             call.tape = NULL;
+        }
     }
     return call;
 }

@@ -55,7 +55,7 @@ static ag_tensor add_gradient(ag_tensor y, ag_tensor dy, int i)
     return dy;
 }
 
-static const struct op add_op = {
+const struct op add_op = {
     .name = "add",
     .inputs = 2,
     .formula = "$x + $y",

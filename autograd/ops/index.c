@@ -89,11 +89,21 @@ static ag_tensor join(const ag_tensor *x, size_t count, unsigned axes, int new_a
     return record2(&concat_op, left, right, &(struct attributes){.axes = axes});
 }
 
+static bool all_valid(const ag_tensor *x, size_t count)
+{
+    size_t i = 0;
+    while (i < count && find(x[i]) && x[i].tape == x->tape)
+        i++;
+    return i == count;
+}
+
 ag_tensor ag_concat(const ag_tensor *x, size_t count, int axis)
 {
     unsigned axes;
     if (!count)
         return NONE;
+    if (!all_valid(x, count))
+        return refuse("concat", x, count);
     if (!axes_mask(*x, AG_AXES(axis), "concat", &axes))
         return (ag_tensor){.tape = x->tape};
     return join(x, count, axes, -1);
@@ -101,9 +111,11 @@ ag_tensor ag_concat(const ag_tensor *x, size_t count, int axis)
 
 ag_tensor ag_stack(const ag_tensor *x, size_t count, int axis)
 {
-    const struct record *first = count ? resolve(*x, "stack") : NULL;
-    if (!first || x->tape->failed)
-        return (ag_tensor){.tape = count ? x->tape : NULL};
+    if (!count || !all_valid(x, count))
+        return refuse("stack", x, count);
+    const struct record *first = find(*x);
+    if (x->tape->failed)
+        return (ag_tensor){.tape = x->tape};
     int rank = first->shape.rank, at = axis < 0 ? axis + rank + 1 : axis;
     char text[2][SHAPE_TEXT];
     shape_print(text[0], sizeof text[0], &first->shape);
@@ -111,7 +123,7 @@ ag_tensor ag_stack(const ag_tensor *x, size_t count, int axis)
         return ag_fail(x->tape, "stack: no room for a new axis %d in shape %s", axis, text[0]);
     for (size_t i = 1; i < count; i++) {
         const struct record *r = find(x[i]);
-        if (!r || shape_equal(&r->shape, &first->shape))
+        if (shape_equal(&r->shape, &first->shape))
             continue;
         shape_print(text[1], sizeof text[1], &r->shape);
         return ag_fail(x->tape, "stack: shapes differ: the first is %s, number %zu is %s", text[0],

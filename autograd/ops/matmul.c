@@ -23,8 +23,11 @@ static void suggest(const struct call *call, char *hint, size_t size)
     bool right_fits = cols_of(call, 0) == cols_of(call, 1),
          left_fits = rows_of(call, 0) == rows_of(call, 1);
     *hint = '\0';
-    if (!right_fits && !left_fits)
+    if (!right_fits && !left_fits) {
+        if (cols_of(call, 1) == rows_of(call, 0))
+            text_add(&text, "the other way round, right @ left, they fit");
         return;
+    }
     int i = right_fits ? 1 : 0;
     ag_shape turned = call->in[i]->shape;
     turned.dim[turned.rank - 2] = call->in[i]->shape.dim[turned.rank - 1];
@@ -76,12 +79,12 @@ static bool matmul_shape(struct call *call)
     return call->loop;
 }
 
-static void matmul_forward(ag_tape *tape, const struct record *r)
+static struct matmul product_of(const ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0), *y = input_of(tape, r, 1);
     const bool *transposed = r->attr.transposed;
-    size_t size = element_size(tape), x_cols = (size_t)x->shape.dim[x->shape.rank - 1];
-    struct matmul p = {
+    size_t x_cols = (size_t)x->shape.dim[x->shape.rank - 1];
+    return (struct matmul){
         .m = (size_t)r->shape.dim[r->shape.rank - 2],
         .n = (size_t)r->shape.dim[r->shape.rank - 1],
         .k = transposed[0] ? (size_t)x->shape.dim[x->shape.rank - 2] : x_cols,
@@ -96,22 +99,38 @@ static void matmul_forward(ag_tape *tape, const struct record *r)
         .activation = UNARY_COUNT,
         .workspace = tape->workspace.at,
     };
+}
+
+static void matmul_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 0), *y = input_of(tape, r, 1);
+    struct matmul p = product_of(tape, r);
+    ptrdiff_t size = (ptrdiff_t)element_size(tape), offset[MAX_INPUTS] = {0};
+    int64_t at[AG_MAX_RANK] = {0};
     if (!r->loop) {
         tape->kernels->matmul(&p);
         return;
     }
-    int64_t at[AG_MAX_RANK] = {0};
-    ptrdiff_t offset[MAX_INPUTS] = {0};
     do {
-        p.a = (const char *)x->data + offset[0] * (ptrdiff_t)size;
-        p.b = (const char *)y->data + offset[1] * (ptrdiff_t)size;
+        p.a = (const char *)x->data + offset[0] * size;
+        p.b = (const char *)y->data + offset[1] * size;
         tape->kernels->matmul(&p);
-        p.c = (char *)p.c + p.m * p.n * size;
+        p.c = (char *)p.c + (ptrdiff_t)(p.m * p.n) * size;
     } while (loop_next(r->loop, r->loop->rank, 2, at, offset));
 }
 
-/* Rows of X make rows of X @ Y, and with X transposed they are summed over. Either is cut into blocks only where what the
- * blocks share, Y or the sum, stays in the first-level cache. */
+static void matmul_forward_fused(ag_tape *tape, const struct record *r, const struct record *bias,
+                                 const struct record *last)
+{
+    struct matmul p = product_of(tape, r);
+    p.c = last->data;
+    p.bias = bias->data;
+    p.activation = last->inputs == 1 ? (enum unary)last->op->kernel : UNARY_COUNT;
+    tape->kernels->matmul(&p);
+}
+
+/* Rows of X make rows of X @ Y, and with X transposed they are summed over. Either is cut into
+ * blocks only where what the blocks share, Y or the sum, stays in the first-level cache. */
 static unsigned matmul_rows(const struct call *call, bool *sums)
 {
     enum { SMALL = 16 << 10 };
@@ -150,6 +169,7 @@ static const struct op matmul_op = {
     .precedence = PRODUCT,
     .shape = matmul_shape,
     .forward = matmul_forward,
+    .forward_fused = matmul_forward_fused,
     .by_rows = matmul_rows,
     .gradient = matmul_gradient,
 };

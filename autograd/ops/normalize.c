@@ -261,7 +261,9 @@ ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_v
     const struct record *r = resolve(x, "batch_norm");
     double epsilon = options.epsilon != 0.0 ? options.epsilon : 1e-5;
     double momentum = options.momentum != 0.0 ? options.momentum : 0.1;
-    if (!r || x.tape->failed)
+    if (!r)
+        return refuse("batch_norm", (ag_tensor[]){x, running_mean, running_variance, w, b}, 5);
+    if (x.tape->failed)
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape;
     if (shape.rank < 2)
@@ -269,9 +271,10 @@ ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_v
     for (int i = 0; i < 4; i++) {
         if (i >= 2 && !all[i].tape)
             continue;
-        const struct record *channels =
-            all[i].tape == x.tape ? resolve(all[i], "batch_norm") : NULL;
-        if (!channels || channels->shape.rank != 1 || channels->shape.dim[0] != shape.dim[1])
+        const struct record *channels = find(all[i]);
+        if (!channels || all[i].tape != x.tape)
+            return refuse("batch_norm", (ag_tensor[]){all[i], x}, 2);
+        if (channels->shape.rank != 1 || channels->shape.dim[0] != shape.dim[1])
             return ag_fail(x.tape,
                            "batch_norm: the %s must have shape (%lld,), a value for each channel",
                            (const char *const[]){"running mean", "running variance", "weight",

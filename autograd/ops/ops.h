@@ -41,6 +41,11 @@ struct op {
      * nothing unset: running goes on. */
     void (*forward)(ag_tape *tape, const struct record *r);
 
+    /* The same for r, the addition of bias to each of its rows and, if last is not that addition, last's function of each element, all
+     * into last->data, with the same bits. NULL: there is no such thing. */
+    void (*forward_fused)(ag_tape *tape, const struct record *r, const struct record *bias,
+                          const struct record *last);
+
     /* From dy, the gradient of the op's result y, the gradient of its operand i, written with ops.
      * It may be wider or narrower than the operand: the walk sums or repeats it to fit. NONE where
      * there is none. NULL: never any. */
@@ -63,6 +68,10 @@ struct op {
 ag_tensor record(const struct op *op, ag_tensor x, const struct attributes *attr);
 ag_tensor record2(const struct op *op, ag_tensor x, ag_tensor y, const struct attributes *attr);
 ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z);
+
+/* Says which of these operands of an op is of no use: never set, stale, or on another tape than the
+ * last. An invalid one of the tape brings its own error along. Returns an invalid tensor. */
+ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs);
 
 /* An operand of a record, for gradient rules. */
 ag_tensor operand_of(ag_tensor y, int i);
@@ -108,6 +117,10 @@ ag_tensor with_axes_kept(ag_tensor y, ag_tensor dy);
 /* Makes a shape rule's complaint: the rule that was broken, then each operand by name or expression
  * with its shape, then, where hint isn't empty, what would fit. Returns false. */
 bool reject(const struct call *call, const char *hint, const char *format, ...) AG_PRINTF(3, 4);
+
+/* The same in the name of `who`, of one tensor, which must be valid. Returns an invalid one. */
+ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const char *format, ...)
+    AG_PRINTF(4, 5);
 
 /* Element-wise ops with broadcasting: the common shape rule, which also plans the loop. */
 bool broadcast_shape(struct call *call);
@@ -157,5 +170,8 @@ extern const struct op_list leaf_ops, elementwise_ops, activation_ops, matmul_op
 
 /* The one that a backward walk starts from. */
 extern const struct op seed_op;
+
+/* What a product may be fused with. */
+extern const struct op add_op;
 
 #endif

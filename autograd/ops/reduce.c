@@ -195,7 +195,7 @@ bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask)
     int rank = r->shape.rank;
     *mask = 0;
     if (axes.count < 1 || axes.count > AG_MAX_RANK) {
-        ag_fail(x.tape, "%s: %d axes named; name 1 to %d of them", who, axes.count, AG_MAX_RANK);
+        reject_tensor(x, who, "", "%d axes named; name 1 to %d of them", axes.count, AG_MAX_RANK);
         return false;
     }
     for (int i = 0; i < axes.count; i++) {
@@ -203,14 +203,14 @@ bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask)
         if (axis < 0 || axis >= rank) {
             char shape[SHAPE_TEXT];
             shape_print(shape, sizeof shape, &r->shape);
-            ag_fail(x.tape,
-                    rank ? "%s: axis %d is out of range for shape %s, whose axes are %d to %d"
-                         : "%s: axis %d is out of range: shape %s has no axes",
-                    who, axes.axis[i], shape, -rank, rank - 1);
+            reject_tensor(x, who, "",
+                          rank ? "axis %d is out of range for shape %s, whose axes are %d to %d"
+                               : "axis %d is out of range: shape %s has no axes",
+                          axes.axis[i], shape, -rank, rank - 1);
             return false;
         }
         if (*mask >> axis & 1u) {
-            ag_fail(x.tape, "%s: axis %d is named twice", who, axes.axis[i]);
+            reject_tensor(x, who, "", "axis %d is named twice", axes.axis[i]);
             return false;
         }
         *mask |= 1u << axis;

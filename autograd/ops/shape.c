@@ -198,7 +198,7 @@ ag_tensor ag_sum_to(ag_tensor x, ag_shape shape)
         char from[SHAPE_TEXT], to[SHAPE_TEXT];
         shape_print(from, sizeof from, &r->shape);
         shape_print(to, sizeof to, &shape);
-        return ag_fail(x.tape, "sum_to: %s is not what %s broadcasts to", from, to);
+        return reject_tensor(x, "sum_to", "", "%s is not what %s broadcasts to", from, to);
     }
     ag_axes repeated = {0};
     int leading = r->shape.rank - shape.rank;

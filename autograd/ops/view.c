@@ -11,8 +11,9 @@
 struct view {
     struct loop loop;
     ptrdiff_t offset;
-    bool overlaps;                                 /* may see an element more than once */
-    int64_t start[AG_MAX_RANK], step[AG_MAX_RANK]; /* for print; of a permutation, start is axes */
+    bool overlaps; /* may see an element more than once */
+    int64_t start[AG_MAX_RANK],
+        step[AG_MAX_RANK]; /* in words; of a permutation, start is its axes */
 };
 
 /* ---- Moving elements ---- */
@@ -179,8 +180,8 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
     if (!r || !axes_mask(x, axes, "permute", &mask))
         return (ag_tensor){.tape = x.tape};
     if (axes.count != r->shape.rank)
-        return ag_fail(x.tape, "permute: %d axes named for a tensor of %d; name each one",
-                       axes.count, r->shape.rank);
+        return reject_tensor(x, "permute", "", "%d axes named for a tensor of %d; name each one",
+                             axes.count, r->shape.rank);
     row_major(&r->shape, whole);
     for (int i = 0; i < shape.rank; i++) {
         int axis = axes.axis[i] < 0 ? axes.axis[i] + shape.rank : axes.axis[i];
@@ -245,8 +246,8 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
     char text[SHAPE_TEXT];
     shape_print(text, sizeof text, &shape);
     if (ranges.count < 0 || ranges.count > shape.rank)
-        return ag_fail(x.tape, "slice: %d ranges for shape %s, which has %d axes", ranges.count,
-                       text, shape.rank);
+        return reject_tensor(x, "slice", "", "%d ranges for shape %s, which has %d axes",
+                             ranges.count, text, shape.rank);
     row_major(&r->shape, stride);
     for (int i = 0; i < shape.rank; i++) {
         if (i >= ranges.count)
@@ -254,11 +255,11 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
         ag_range asked = ranges.range[i];
         shape.dim[i] = resolve_range(&ranges.range[i], shape.dim[i]);
         if (!shape.dim[i])
-            return ag_fail(x.tape,
-                           "slice: nothing is left of axis %d of shape %s: start %lld, stop %lld, "
-                           "step %lld",
-                           i, text, (long long)asked.start, (long long)asked.stop,
-                           (long long)ranges.range[i].step);
+            return reject_tensor(x, "slice", "",
+                                 "nothing is left of axis %d of shape %s: start %lld, stop %lld, "
+                                 "step %lld",
+                                 i, text, (long long)asked.start, (long long)asked.stop,
+                                 (long long)ranges.range[i].step);
         offset += (ptrdiff_t)ranges.range[i].start * stride[i];
         stride[i] *= (ptrdiff_t)ranges.range[i].step;
     }
@@ -294,13 +295,14 @@ ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
     ag_shape shape = r->shape;
     ptrdiff_t stride[AG_MAX_RANK], offset = 0;
     if (before.rank != shape.rank || after.rank != shape.rank)
-        return ag_fail(x.tape, "pad: widths for %d axes before and %d after; this tensor has %d",
-                       before.rank, after.rank, shape.rank);
+        return reject_tensor(x, "pad", "",
+                             "widths for %d axes before and %d after; this tensor has %d",
+                             before.rank, after.rank, shape.rank);
     for (int i = 0; i < shape.rank; i++) {
         if (before.dim[i] < 0 || after.dim[i] < 0 || before.dim[i] > INT32_MAX ||
             after.dim[i] > INT32_MAX)
-            return ag_fail(x.tape, "pad: axis %d cannot be padded by %lld and %lld", i,
-                           (long long)before.dim[i], (long long)after.dim[i]);
+            return reject_tensor(x, "pad", "", "axis %d cannot be padded by %lld and %lld", i,
+                                 (long long)before.dim[i], (long long)after.dim[i]);
         shape.dim[i] += before.dim[i] + after.dim[i];
     }
     if (shape_equal(&shape, &r->shape))
@@ -381,13 +383,13 @@ void add_view(struct text *text, const ag_tape *tape, const struct record *r)
            view->step[rank - 1] > 0)
         rank--;
     for (int i = 0; i < rank; i++) {
-        int64_t start = view->start[i], step = view->step[i];
-        int64_t stop = start + r->shape.dim[i] * step;
+        int64_t start = view->start[i];
         text_add(text, i ? ", " : "");
         if (r->op == &permute_op) {
             text_add(text, "%lld", (long long)start);
             continue;
         }
+        int64_t step = view->step[i], stop = start + r->shape.dim[i] * step;
         if (step > 0 ? start > 0 : start < whole->dim[i] - 1)
             text_add(text, "%lld", (long long)start);
         text_add(text, ":");
