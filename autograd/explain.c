@@ -72,7 +72,7 @@ static void measure(struct printer *p, struct line line)
 
 static void print_values(const struct printer *p, const struct record *r)
 {
-    double low = INFINITY, high = -INFINITY, sum = 0;
+    double low = (double)INFINITY, high = -(double)INFINITY, sum = 0;
     int64_t nan = 0, infinite = 0;
     for (int64_t i = 0; i < r->count; i++) {
         double v = element_at(p->tape, r, i);

@@ -29,7 +29,7 @@ static void add_position(struct text *text, int64_t element, const ag_shape *sha
 static void add_operand(struct text *text, const ag_tape *tape, const struct record *x,
                         uint32_t index, const struct record *r, int64_t element)
 {
-    double low = INFINITY, high = -INFINITY;
+    double low = (double)INFINITY, high = -(double)INFINITY;
     text_add(text, "\n    where  ");
     expression(text, NULL, tape, index, 48);
     if (shape_equal(&x->shape, &r->shape)) {

@@ -250,7 +250,7 @@ double ag_item(ag_tensor x)
         reject_tensor(x, "item", "ag_get_f32 and ag_get_f64 read all of a tensor",
                       "only a tensor of one element has an item; this one's shape is %s", shape);
     }
-    return NAN;
+    return (double)NAN;
 }
 
 bool ag_get_f32(ag_tensor x, float *values, size_t count)

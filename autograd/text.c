@@ -5,6 +5,8 @@
 
 #include "ops/ops.h"
 
+static void text_addv(struct text *text, const char *format, va_list args) AG_PRINTF(2, 0);
+
 static void text_addv(struct text *text, const char *format, va_list args)
 {
     if (text->length + 1 >= text->size)
@@ -71,6 +73,9 @@ void ag_error_at(ag_tape *tape, const char *file, int line)
     text.length = strlen(tape->error);
     text_add(&text, "\n    at     %s:%d", file, line);
 }
+
+static void reject_with(const struct call *call, const char *hint, const char *format, va_list args)
+    AG_PRINTF(3, 0);
 
 static void reject_with(const struct call *call, const char *hint, const char *format, va_list args)
 {

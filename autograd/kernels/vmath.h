@@ -123,15 +123,15 @@ INLINE vec vsigmoid(vec x)
     return select(x > EXP_MOST / 2, splat(1), e / (e + 1));
 }
 
-/* tanh|x| = E / (E + 2) with E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), where n = 0 as
- * |x| + (E - 2|x| - |x| E) / (E + 2), which rounds little after the division. */
+/* tanh|x| = E / (E + 2) with E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), below 1 written as
+ * |x| + (E - 2|x| - |x| E) / (E + 2), where the errors of E and of the quotient count for less. */
 INLINE vec vtanh(vec x)
 {
     vec twice = 2 * vabs(x);
     struct reduced n = reduce_exp(twice, BIAS);
     vec scale = (vec)n.exponent;
     vec e = (exp_tail(n.r) * n.r * n.r + n.r) * scale + (scale - 1);
-    vec base2 = select(scale == 1, twice, splat(0)), base = base2 * R(0.5);
+    vec base2 = clear(twice >= 2, twice), base = base2 * R(0.5);
     vec y = base + ((e - base2) - base * e) / (e + 2);
     return with_sign(select(twice > EXP_MOST / 2, splat(1), y), x);
 }

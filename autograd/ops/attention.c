@@ -52,7 +52,9 @@ static ag_tensor tril_gradient(ag_tensor y, ag_tensor dy, int i)
 ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v, bool causal)
 {
     const struct record *r = resolve(q, "scaled_dot_product_attention");
-    if (!r || q.tape->failed)
+    if (!r)
+        return refuse("scaled_dot_product_attention", (ag_tensor[]){q, k, v}, 3);
+    if (q.tape->failed)
         return (ag_tensor){.tape = q.tape};
     double d = r->shape.rank ? (double)r->shape.dim[r->shape.rank - 1] : 1.0;
     ag_tensor scores =

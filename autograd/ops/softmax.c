@@ -103,11 +103,19 @@ static ag_tensor along(const struct op *op, ag_tensor x, int axis)
 
 /* ---- softmax: dx = y (dy - sum(dy y)) ---- */
 
-static void softmax_groups(const struct groups *g, const void *x, void *y)
+/* y = exp(x - max(x)) and its sums, which are at least 1 but where all of a group is minus
+ * infinity.
+ */
+static void exponentiate(const struct groups *g, const void *x, void *y)
 {
     shift(g, x, y);
     apply(g, UNARY_EXP, elements(g), y);
     reduce_groups(g, REDUCE_SUM, y, g->sums);
+}
+
+static void softmax_groups(const struct groups *g, const void *x, void *y)
+{
+    exponentiate(g, x, y);
     combine(g, BINARY_DIV, y, g->sums, y);
 }
 
@@ -177,7 +185,30 @@ ag_tensor ag_log_softmax(ag_tensor x, int axis)
     return along(&log_softmax_op, x, axis);
 }
 
-/* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be ---- */
+/* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be, and 0, not NaN,
+ * where all of a group is minus infinity ---- */
+
+static void masked_softmax_groups(const struct groups *g, const void *x, void *y)
+{
+    exponentiate(g, x, y);
+    scalar_forward(g->tape, BINARY_MAXIMUM, (int64_t)(g->outer * g->inner), g->sums, 1.0, g->sums);
+    combine(g, BINARY_DIV, y, g->sums, y);
+}
+
+static void masked_softmax_forward(ag_tape *tape, const struct record *r)
+{
+    for_groups(tape, r, masked_softmax_groups);
+}
+
+static const struct op masked_softmax_op = {
+    .name = "masked_softmax",
+    .inputs = 1,
+    .formula = "softmax($x$a)",
+    .precedence = CALL,
+    .shape = softmax_shape,
+    .forward = masked_softmax_forward,
+    .gradient = softmax_gradient,
+};
 
 static void logsumexp_groups(const struct groups *g, const void *x, void *y)
 {
@@ -205,7 +236,7 @@ static bool logsumexp_shape(struct call *call)
 static ag_tensor logsumexp_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     struct attributes attr = {.axes = find(y)->attr.axes};
-    return ag_mul(with_axes_kept(y, dy), record(&softmax_op, operand_of(y, i), &attr));
+    return ag_mul(with_axes_kept(y, dy), record(&masked_softmax_op, operand_of(y, i), &attr));
 }
 
 static const struct op logsumexp_op = {
@@ -232,6 +263,7 @@ ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep)
     return x;
 }
 
-static const struct op *const table[] = {&softmax_op, &log_softmax_op, &logsumexp_op};
+static const struct op *const table[] = {&softmax_op, &log_softmax_op, &logsumexp_op,
+                                         &masked_softmax_op};
 
 const struct op_list softmax_ops = {table, sizeof table / sizeof *table};
