@@ -177,6 +177,29 @@ bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes)
     return fits;
 }
 
+/* ---- Names ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool nn_check_names(const char *const *name, size_t step, size_t count, const char *path,
+                    nn_error *error)
+{
+    const char **names = malloc(count * sizeof *names + 1);
+    bool good = names || nn_fail(error, "%s: out of memory", path);
+    for (size_t i = 0; i < count && good; i++)
+        memcpy(&names[i], (const char *)name + i * step, sizeof *names);
+    if (good)
+        qsort(names, count, sizeof *names, compare_names);
+    for (size_t i = 1; i < count && good; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            good = nn_fail(error, "%s: two have the name '%.80s'", path, names[i]);
+    free(names);
+    return good;
+}
+
 /* ---- Numbers ---- */
 
 uint64_t nn_integer_at(const unsigned char *at, size_t size, bool big)

@@ -35,6 +35,11 @@ const char *nn_shape_print(char *text, const ag_shape *shape);
 /* The number of elements times `size`; false if it, or a dimension, is beyond what memory holds. */
 bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes);
 
+/* That no two of `count` names are the same; they lie `step` bytes apart, in an array of structs.
+ */
+bool nn_check_names(const char *const *name, size_t step, size_t count, const char *path,
+                    nn_error *error);
+
 /* An unsigned integer of 1 to 8 bytes, little-endian or big-endian. */
 uint64_t nn_integer_at(const unsigned char *at, size_t size, bool big);
 

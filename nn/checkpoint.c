@@ -156,6 +156,14 @@ static bool list_optimizer(struct list *list, const nn_checkpoint *c)
     return true;
 }
 
+static void list_tensors(struct list *list, const char *prefix, const nn_params *params)
+{
+    for (size_t i = 0; i < nn_params_count(params); i++) {
+        ag_tensor w = nn_params_at(params, i);
+        add_tensor(list, prefix, ag_name_of(w), -1, w);
+    }
+}
+
 static bool list_all(struct list *list, const nn_checkpoint *c, struct snapshot *s,
                      const char *path, nn_error *error)
 {
@@ -168,10 +176,9 @@ static bool list_all(struct list *list, const nn_checkpoint *c, struct snapshot 
         return nn_usable(c->params, path, error) &&
                nn_fail(error, "%s: the optimiser was made before all of the parameters",
                        nn_shown(path));
-    for (size_t i = 0; i < nn_params_count(c->params); i++) {
-        ag_tensor w = nn_params_at(c->params, i);
-        add_tensor(list, ag_name_of(w), "", -1, w);
-    }
+    list_tensors(list, "training/average/", c->average);
+    list_tensors(list, "training/best/", c->best);
+    list_tensors(list, "", c->params);
     return list->failed ? nn_fail(error, "%s: out of memory", nn_shown(path)) : true;
 }
 

@@ -130,6 +130,8 @@ typedef struct nn_checkpoint {
     nn_params *params;       /* values, and the generators of the list and of its tape */
     nn_optimizer *optimizer; /* options (the method must be the same), state, step counts */
     nn_batches *batches;     /* position and its generator; over as many rows */
+    nn_params *average;      /* two copies of the weights (nn_params_copy): */
+    nn_params *best;
     uint64_t step;           /* where the schedule stands */
     nn_numbers *numbers;
     size_t numbers_count;

@@ -4,21 +4,24 @@
 #include <math.h>
 
 /* Draws are one a call; NULL stands for 0. */
-static bool fill(ag_tensor w, double shift, double scale, double (*draw)(ag_rng *), ag_rng *rng)
+struct law {
+    double shift, scale;
+    double (*draw)(ag_rng *);
+    ag_rng *rng;
+};
+
+static double draw(void *context)
 {
-    int64_t count = ag_count(w);
-    if (!count || ag_error(w.tape))
-        return false;
-    if (draw && !rng) {
-        ag_fail(w.tape, "init: no generator (NULL)");
-        return false;
-    }
-    double *values = ag_allocate(w.tape, (size_t)count * sizeof *values);
-    if (!values)
-        return false;
-    for (int64_t i = 0; i < count; i++)
-        values[i] = shift + (draw ? scale * draw(rng) : 0.0);
-    return ag_set_f64(w, values, (size_t)count);
+    const struct law *law = context;
+    return law->shift + (law->draw ? law->scale * law->draw(law->rng) : 0.0);
+}
+
+static bool fill(ag_tensor w, double shift, double scale, double (*of)(ag_rng *), ag_rng *rng)
+{
+    if (!of || rng)
+        return ag_set_each(w, draw, &(struct law){shift, scale, of, rng});
+    ag_fail(w.tape, "init: no generator (NULL)");
+    return false;
 }
 
 bool nn_init_constant(ag_tensor w, double value)

@@ -25,22 +25,49 @@ extern "C" {
 
 /* ---- Parameters ---- */
 
-/* A list of parameters that belong together (a network), and the generator that initialises them.
- */
+/* A list of parameters and buffers that belong together (a network), the generator that initialises
+ * them, and whether it is training. */
 typedef struct nn_params nn_params;
 
 AG_API nn_params *nn_params_new(ag_tape *tape, uint64_t seed); /* NULL on error */
 AG_API ag_tape *nn_params_tape(const nn_params *params);
 AG_API ag_rng *nn_params_rng(nn_params *params);
 
-/* Makes a parameter of zeros and adds it to the list; a name must be new to it. */
+/* Makes a parameter of zeros and adds it to the list; a name must be new to it. A buffer is saved
+ * and loaded like a parameter, but never trained (the running averages of batch_norm). */
 AG_API ag_tensor nn_parameter(nn_params *params, const char *name, ag_shape shape);
+AG_API ag_tensor nn_buffer(nn_params *params, const char *name, ag_shape shape);
 
 /* In the order they were made: index 0 .. nn_params_count - 1. */
 AG_API size_t nn_params_count(const nn_params *params);
 AG_API ag_tensor nn_params_at(const nn_params *params, size_t index);
 AG_API ag_tensor nn_params_find(const nn_params *params, const char *name); /* or an error */
-AG_API int64_t nn_params_elements(const nn_params *params); /* of all of them, frozen ones too */
+AG_API int64_t nn_params_elements(const nn_params *params); /* of the parameters, frozen ones too */
+
+/* Freezes, or thaws, every parameter whose name fits the pattern, in which '*' stands for any text:
+ * "encoder.*". That there is none is an error. */
+AG_API bool nn_set_trainable(nn_params *params, const char *pattern, bool trainable);
+
+/* Training mode, in which layers like dropout do what they are for; at first on. */
+AG_API void nn_set_training(nn_params *params, bool training);
+AG_API bool nn_training(const nn_params *params);
+
+/* ---- Copies of weights ----
+ *
+ * A copy is a list of buffers with the names, shapes and values of another; so it can be saved by
+ * itself. For averages, as here, and to keep the best weights:
+ *
+ *     nn_params *average = nn_params_copy(params);
+ *     ... nn_step(optimizer); nn_average(average, params, 0.999); ...
+ *     nn_swap(average, params);        evaluate with the averages
+ *     nn_swap(average, params);        and go on
+ *
+ * `to`, `a` and `b` below are a list and its copy, in either role. */
+AG_API nn_params *nn_params_copy(const nn_params *params);
+AG_API bool nn_copy(nn_params *to, const nn_params *from); /* to = from */
+AG_API bool nn_swap(nn_params *a, nn_params *b);
+AG_API bool nn_average(nn_params *to, const nn_params *from,
+                       double decay); /* to = decay*to + (1 - decay)*from; decay 0 to 1 */
 
 /* ---- Initialisers ---- */
 
@@ -65,18 +92,6 @@ AG_API bool nn_init_xavier(ag_tensor w, int64_t fan_in, int64_t fan_out,
 AG_API bool nn_init_he(ag_tensor w, int64_t fan_in, nn_distribution distribution, ag_rng *rng);
 /* Variance 1/fan_in: LeCun et al. 1998, "Efficient BackProp", eq. 16. */
 AG_API bool nn_init_lecun(ag_tensor w, int64_t fan_in, nn_distribution distribution, ag_rng *rng);
-
-/* ---- Layers ---- */
-
-/* y = x @ weightᵀ + bias: weight (out, in) named "NAME.weight", bias (out) named "NAME.bias";
- * names, shapes and initial distribution (uniform within 1/sqrt(in)) are those of PyTorch's
- * nn.Linear. */
-typedef struct {
-    ag_tensor weight, bias;
-} nn_linear;
-
-AG_API nn_linear nn_linear_new(nn_params *params, const char *name, int64_t in, int64_t out);
-AG_API ag_tensor nn_linear_apply(const nn_linear *layer, ag_tensor x); /* (..., in) to (..., out) */
 
 /* ---- Losses ---- */
 
@@ -110,22 +125,26 @@ AG_API ag_tensor nn_cross_entropy_with(ag_tensor logits, ag_tensor classes, doub
 
 /* ---- Optimisers ---- */
 
-typedef enum { NN_SGD, NN_ADAM, NN_ADAMW } nn_method;
+typedef enum { NN_SGD, NN_ADAM, NN_ADAMW, NN_RMSPROP, NN_ADAGRAD, NN_LION } nn_method;
 
 typedef struct {
     nn_method method;
     double rate;
-    double momentum;              /* sgd */
-    bool nesterov;                /* sgd with momentum */
-    double beta1, beta2, epsilon; /* adam, adamw */
-    double weight_decay;          /* in the gradient; of adamw, apart from it */
-    double clip_norm;             /* greatest norm of all gradients together; 0: no limit */
+    double momentum;     /* sgd */
+    bool nesterov;       /* sgd with momentum */
+    double beta1, beta2; /* adam, adamw, lion; beta2 is also rmsprop's (PyTorch's alpha) */
+    double epsilon;      /* adam, adamw, rmsprop, adagrad */
+    double weight_decay; /* in the gradient; of adamw and lion, apart from it */
+    double clip_norm;    /* greatest norm of all gradients together; 0: no limit */
 } nn_options;
 
-/* PyTorch's defaults; change fields of the result to taste. */
+/* PyTorch's defaults (lion's: the paper's); change fields of the result to taste. */
 AG_API nn_options nn_sgd(double rate);
 AG_API nn_options nn_adam(double rate);
 AG_API nn_options nn_adamw(double rate);
+AG_API nn_options nn_rmsprop(double rate);
+AG_API nn_options nn_adagrad(double rate);
+AG_API nn_options nn_lion(double rate);
 
 typedef struct nn_optimizer nn_optimizer;
 
@@ -133,10 +152,20 @@ typedef struct nn_optimizer nn_optimizer;
  * that is negative or not finite, a beta outside [0, 1), Nesterov without momentum). */
 AG_API nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options);
 
+/* A group of parameters, those whose names fit the pattern ('*' stands for any text), that learn
+ * with the rate times `rate_scale` and with a weight decay of their own; the last group that fits
+ * counts. nn_set_group(adamw, "*.bias", 1, 0). That there is none is an error. */
+AG_API bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
+                         double weight_decay);
+
 /* One update of every parameter that the last ag_backward gave a gradient; that there is none is an
  * error. The state (momentum; Adam's m, v and step count) is a parameter's own and made at its
  * first update. On an error nothing is updated. */
 AG_API bool nn_step(nn_optimizer *optimizer);
+
+/* Adds the gradients of the last ag_backward to sums. The next nn_step takes the mean of what was
+ * added in their place, and forgets it: so several batches, of one size, count as a large one. */
+AG_API bool nn_accumulate(nn_optimizer *optimizer);
 AG_API bool nn_set_rate(nn_optimizer *optimizer, double rate);
 AG_API double nn_rate(const nn_optimizer *optimizer);
 
@@ -162,7 +191,7 @@ AG_API double nn_schedule_rate(const nn_schedule *schedule, uint64_t step);
 
 /* ---- Reports ---- */
 
-/* A table of the parameters: name, shape, count, bytes, and totals. */
+/* A table of the parameters: name, shape, count, bytes, whether frozen, and totals. */
 AG_API void nn_summary(const nn_params *params, FILE *out);
 
 /* ---- Where an error was made ---- */
@@ -172,13 +201,15 @@ AG_API void nn_summary(const nn_params *params, FILE *out);
 #define nn_parameter(...)    AG_AT(nn_parameter(__VA_ARGS__))
 #define nn_params_at(...)    AG_AT(nn_params_at(__VA_ARGS__))
 #define nn_params_find(...)  AG_AT(nn_params_find(__VA_ARGS__))
-#define nn_linear_apply(...) AG_AT(nn_linear_apply(__VA_ARGS__))
+#define nn_buffer(...)       AG_AT(nn_buffer(__VA_ARGS__))
 #endif
 
 #ifdef __cplusplus
 }
 #endif
 
-#include "files.h" /* safetensors, .npy, .npz, IDX, checkpoints */
+#include "layers.h" /* linear, convolution, normalisation, recurrent, attention, transformer, mlp */
+#include "files.h"  /* safetensors, .npy, .npz, IDX, checkpoints */
+#include "fit.h"    /* the training loop, progress */
 
 #endif

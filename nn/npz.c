@@ -95,9 +95,6 @@ static bool read_member(const nn_npz *npz, struct member *m, const unsigned char
     if (m->method == STORED && m->packed != m->size)
         return nn_fail(error, "%s: member '%.80s' is stored, but its two sizes differ", npz->path,
                        m->name);
-    for (const struct member *other = npz->members; other < m; other++)
-        if (strcmp(other->name, m->name) == 0)
-            return nn_fail(error, "%s: member '%.80s' is there twice", npz->path, m->name);
     return find_data(npz, m, offset, error);
 }
 
@@ -136,7 +133,10 @@ static bool read_directory(nn_npz *npz, nn_error *error)
         return nn_fail(error, "%s: an archive in several parts, which is not read", npz->path);
     if (offset > before || size != before - offset)
         return nn_fail(error, "%s: the directory is not where its end says", npz->path);
-    return read_members(npz, npz->bytes.at + offset, end, count, error);
+    if (!read_members(npz, npz->bytes.at + offset, end, count, error))
+        return false;
+    return !count || nn_check_names((const char *const *)&npz->members->name, sizeof *npz->members,
+                                    count, npz->path, error);
 }
 
 /* ---- The archive ---- */
@@ -296,15 +296,13 @@ static bool check_write(const char *const *names, const nn_array *arrays, size_t
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++) {
         size_t length = strlen(names[i]);
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(names[k], names[i]) == 0)
-                return nn_fail(error, "%s: two arrays have the name '%.80s'", path, names[i]);
         if (length > 1000)
             return nn_fail(error, "%s: the name '%.80s' is longer than 1000 bytes", path, names[i]);
         total += 8 * (uint64_t)arrays[i].count + 2 * length + 1024;
     }
-    return (count < 0xffff && total < UINT32_MAX) ||
-           nn_fail(error, "%s: more than 4 GiB or 65534 arrays would take zip64", path);
+    if (count >= 0xffff || total >= UINT32_MAX)
+        return nn_fail(error, "%s: more than 4 GiB or 65534 arrays would take zip64", path);
+    return nn_check_names(names, sizeof *names, count, path, error);
 }
 
 bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count, const char *path,

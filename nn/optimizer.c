@@ -1,19 +1,26 @@
-/* Optimisers: which parameters are updated, with what state; the arithmetic is the engine's.
+/* Optimisers: which parameters are updated, with what state; the arithmetic is the engine's, but
+ * for lion's.
  *
  * Sources: SGD as in torch.optim.SGD (Sutskever et al. 2013 for Nesterov's momentum); Adam: Kingma
- * & Ba 2015, algorithm 1; AdamW: Loshchilov & Hutter 2019, algorithm 2; clipping: Pascanu, Mikolov
- * & Bengio 2013, algorithm 1, with torch.nn.utils.clip_grad_norm_'s 1e-6 under the fraction. */
+ * & Ba 2015, algorithm 1; AdamW: Loshchilov & Hutter 2019, algorithm 2; RMSprop: Tieleman & Hinton
+ * 2012; Adagrad: Duchi, Hazan & Singer 2011, figure 1; Lion: Chen et al. 2023, algorithm 2;
+ * clipping: Pascanu, Mikolov & Bengio 2013, algorithm 1, with torch.nn.utils.clip_grad_norm_'s 1e-6
+ * under the fraction. */
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
 #include "optimizer.h"
+#include "parts.h"
 
 #include <math.h>
 
 enum { LANES = 8 };
 
 struct slot {
-    ag_tensor w, gradient; /* gradient: during a step; without a tape if there is none */
-    ag_tensor state[2];    /* sgd: velocity; adam: m and v */
-    uint64_t step;         /* updates of this parameter so far */
+    ag_tensor w, gradient;           /* gradient: during a step; without a tape if there is none */
+    ag_tensor state[2];              /* sgd: velocity; lion: m; the others: m and v */
+    ag_tensor sum;                   /* of gradients, where they are accumulated, */
+    bool summed;                     /* and if so, whether it holds any */
+    double rate_scale, weight_decay; /* its group's; negative: it is in none */
+    uint64_t step;                   /* updates of this parameter so far */
 };
 
 struct nn_optimizer {
@@ -21,6 +28,7 @@ struct nn_optimizer {
     nn_options options;
     size_t count; /* of slots: the parameters there were when it was made */
     struct slot *slot;
+    uint64_t accumulated; /* calls of nn_accumulate since the last step */
 };
 
 nn_options nn_sgd(double rate)
@@ -42,6 +50,21 @@ nn_options nn_adamw(double rate)
     return options;
 }
 
+nn_options nn_rmsprop(double rate)
+{
+    return (nn_options){.method = NN_RMSPROP, .rate = rate, .beta2 = 0.99, .epsilon = 1e-8};
+}
+
+nn_options nn_adagrad(double rate)
+{
+    return (nn_options){.method = NN_ADAGRAD, .rate = rate, .epsilon = 1e-10};
+}
+
+nn_options nn_lion(double rate)
+{
+    return (nn_options){.method = NN_LION, .rate = rate, .beta1 = 0.9, .beta2 = 0.99};
+}
+
 static bool in_range(ag_tape *tape, const char *what, double value, double limit)
 {
     if (value >= 0.0 && value < limit)
@@ -53,8 +76,8 @@ static bool in_range(ag_tape *tape, const char *what, double value, double limit
 
 static bool options_fit(ag_tape *tape, const nn_options *o)
 {
-    if (o->method != NN_SGD && o->method != NN_ADAM && o->method != NN_ADAMW) {
-        ag_fail(tape, "optimizer: %d is not a method: NN_SGD, NN_ADAM or NN_ADAMW", (int)o->method);
+    if ((int)o->method < NN_SGD || o->method > NN_LION) {
+        ag_fail(tape, "optimizer: %d is not a method: NN_SGD ... NN_LION", (int)o->method);
         return false;
     }
     if (o->nesterov && o->momentum == 0.0) {
@@ -84,7 +107,7 @@ nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
     if (!optimizer || !slot)
         return NULL;
     for (size_t i = 0; i < count; i++)
-        slot[i].w = nn_params_at(params, i);
+        slot[i] = (struct slot){.w = nn_params_at(params, i), .rate_scale = 1, .weight_decay = -1};
     *optimizer = (nn_optimizer){.params = params, .options = options, .count = count, .slot = slot};
     return optimizer;
 }
@@ -146,26 +169,42 @@ double nn_gradient_norm(const nn_params *params)
     return found ? sqrt(sum) : (double)NAN;
 }
 
-/* ---- Step ---- */
+/* ---- Groups ---- */
 
-static int state_count(const nn_options *o)
+bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
+                  double weight_decay)
 {
-    return o->method != NN_SGD ? 2 : o->momentum != 0.0 ? 1 : 0;
-}
-
-static bool make_state(const nn_options *o, struct slot *slot)
-{
-    for (int i = 0; i < state_count(o); i++) {
-        if (!ag_valid(slot->state[i]))
-            slot->state[i] = ag_buffer(slot->w.tape, NULL, ag_shape_of(slot->w));
-        if (!ag_valid(slot->state[i]))
-            return false;
+    bool found = false;
+    if (!optimizer)
+        return false;
+    ag_tape *tape = nn_params_tape(optimizer->params);
+    if (!in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
+        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL))
+        return false;
+    for (size_t i = 0; i < optimizer->count; i++) {
+        struct slot *slot = &optimizer->slot[i];
+        if (!nn_name_fits(ag_name_of(slot->w), pattern))
+            continue;
+        slot->rate_scale = rate_scale;
+        slot->weight_decay = weight_decay;
+        found = true;
     }
-    return true;
+    if (!found)
+        ag_fail(tape, "set_group: no parameter's name fits '%s'", pattern ? pattern : "NULL");
+    return found;
 }
 
-/* Fetches the gradients and makes what state is missing: all that can fail. */
-static bool prepare(nn_optimizer *optimizer)
+/* ---- Gradients ---- */
+
+static bool make_buffer(ag_tensor *buffer, ag_tensor like)
+{
+    if (!ag_valid(*buffer))
+        *buffer = ag_buffer(like.tape, NULL, ag_shape_of(like));
+    return ag_valid(*buffer);
+}
+
+/* Fetches the gradients, those of the last ag_backward; false when there are none, or on error. */
+static bool fetch(nn_optimizer *optimizer, const char *who)
 {
     ag_tape *tape = nn_params_tape(optimizer->params);
     size_t count = nn_params_count(optimizer->params), found = 0;
@@ -173,56 +212,186 @@ static bool prepare(nn_optimizer *optimizer)
         return false;
     if (count != optimizer->count) {
         ag_fail(tape,
-                "step: there are %zu parameters, but were %zu when the optimiser was made; make "
-                "it after all layers",
-                count, optimizer->count);
+                "%s: there are %zu parameters, but were %zu when the optimiser was made; make it "
+                "after all layers",
+                who, count, optimizer->count);
         return false;
     }
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = &optimizer->slot[i];
-        slot->gradient = (ag_tensor){0};
-        if (!ag_has_gradient(slot->w))
-            continue;
-        slot->gradient = ag_gradient(slot->w);
-        found++;
-        if (!make_state(&optimizer->options, slot))
-            return false;
+        slot->gradient = ag_has_gradient(slot->w) ? ag_gradient(slot->w) : (ag_tensor){0};
+        found += slot->gradient.tape != NULL;
     }
-    return found ? true : no_gradient(tape, "step");
+    return found ? true : no_gradient(tape, who);
 }
 
-static void update(const nn_options *o, struct slot *slot, double scale)
+bool nn_accumulate(nn_optimizer *optimizer)
 {
-    slot->step++;
+    if (!optimizer || !fetch(optimizer, "accumulate"))
+        return false;
+    for (size_t i = 0; i < optimizer->count; i++) {
+        struct slot *slot = &optimizer->slot[i];
+        if (!slot->gradient.tape)
+            continue;
+        if (!make_buffer(&slot->sum, slot->w) ||
+            !(slot->summed ? ag_update_sgd(slot->sum, slot->gradient, (ag_tensor){0},
+                                           &(ag_sgd){.rate = -1.0, .scale = 1.0})
+                           : nn_assign(slot->sum, slot->gradient)))
+            return false;
+        slot->summed = true;
+    }
+    optimizer->accumulated++;
+    return true;
+}
+
+/* ---- Step ---- */
+
+static int state_count(const nn_options *o)
+{
     if (o->method == NN_SGD)
-        ag_update_sgd(slot->w, slot->gradient, slot->state[0],
-                      &(ag_sgd){.rate = o->rate,
-                                .momentum = o->momentum,
-                                .weight_decay = o->weight_decay,
-                                .scale = scale,
-                                .nesterov = o->nesterov});
+        return o->momentum != 0.0 ? 1 : 0;
+    return o->method == NN_LION ? 1 : 2;
+}
+
+static bool make_state(const nn_options *o, struct slot *slot)
+{
+    for (int i = 0; i < state_count(o); i++)
+        if (!make_buffer(&slot->state[i], slot->w))
+            return false;
+    return true;
+}
+
+/* Finds the gradients, or the sums, and makes what state is missing: all that can fail. */
+static bool prepare(nn_optimizer *optimizer)
+{
+    if (ag_error(nn_params_tape(optimizer->params)) ||
+        (!optimizer->accumulated && !fetch(optimizer, "step")))
+        return false;
+    for (size_t i = 0; i < optimizer->count; i++) {
+        struct slot *slot = &optimizer->slot[i];
+        if (optimizer->accumulated)
+            slot->gradient = slot->summed ? slot->sum : (ag_tensor){0};
+        if (slot->gradient.tape && !make_state(&optimizer->options, slot))
+            return false;
+    }
+    return true;
+}
+
+static void update_sgd(const nn_options *o, struct slot *slot, double scale)
+{
+    ag_update_sgd(slot->w, slot->gradient, slot->state[0],
+                  &(ag_sgd){.rate = o->rate,
+                            .momentum = o->momentum,
+                            .weight_decay = o->weight_decay,
+                            .scale = scale,
+                            .nesterov = o->nesterov});
+}
+
+/* Adam and its kin. RMSprop is Adam without momentum (beta1 = 0) and without the correction of v's
+ * bias (after infinitely many steps). Adagrad's sum of squares after t steps is t times their mean,
+ * which beta2 = (t - 1)/t makes of v; and t is the correction that Adam takes from beta2 at step 1.
+ */
+static void update_adam(const nn_options *o, struct slot *slot, double scale)
+{
+    ag_adam adam = {.rate = o->rate,
+                    .beta1 = o->beta1,
+                    .beta2 = o->beta2,
+                    .epsilon = o->epsilon,
+                    .weight_decay = o->weight_decay,
+                    .scale = scale,
+                    .decoupled = o->method == NN_ADAMW,
+                    .step = slot->step};
+    if (o->method == NN_RMSPROP || o->method == NN_ADAGRAD)
+        adam.beta1 = 0.0;
+    if (o->method == NN_RMSPROP)
+        adam.step = UINT64_MAX;
+    if (o->method == NN_ADAGRAD) {
+        adam.beta2 = 1.0 - 1.0 / (double)slot->step;
+        adam.step = 1;
+    }
+    ag_update_adam(slot->w, slot->gradient, slot->state[0], slot->state[1], &adam);
+}
+
+/* One element after the other; of each array, one of the two pointers is NULL. */
+struct lion {
+    const nn_options *options;
+    double scale;
+    const float *w32, *g32, *m32;
+    const double *w64, *g64, *m64;
+    int64_t i;
+};
+
+/* w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w) */
+static double lion_value(void *context)
+{
+    struct lion *lion = context;
+    const nn_options *o = lion->options;
+    int64_t i = lion->i++;
+    double w = lion->w32 ? (double)lion->w32[i] : lion->w64[i];
+    double g = (lion->g32 ? (double)lion->g32[i] : lion->g64[i]) * lion->scale;
+    double m = lion->m32 ? (double)lion->m32[i] : lion->m64[i];
+    double u = o->beta1 * m + (1.0 - o->beta1) * g;
+    double sign = u > 0.0 ? 1.0 : u < 0.0 ? -1.0 : u; /* NaN stays NaN */
+    return w - o->rate * (sign + o->weight_decay * w);
+}
+
+static void update_lion(const nn_options *o, struct slot *slot, double scale)
+{
+    ag_tensor w = slot->w, g = slot->gradient, m = slot->state[0];
+    struct lion lion = {.options = o, .scale = scale};
+    if (ag_tape_dtype(w.tape) == AG_F32) {
+        lion.w32 = ag_data_f32(w);
+        lion.g32 = ag_data_f32(g);
+        lion.m32 = ag_data_f32(m);
+    } else {
+        lion.w64 = ag_data_f64(w);
+        lion.g64 = ag_data_f64(g);
+        lion.m64 = ag_data_f64(m);
+    }
+    /* m = m - (beta2 - 1) (g - m) */
+    const ag_sgd towards = {.rate = o->beta2 - 1.0, .weight_decay = -1.0, .scale = scale};
+    if (ag_set_each(w, lion_value, &lion))
+        ag_update_sgd(m, g, (ag_tensor){0}, &towards);
+}
+
+static void update(const nn_options *options, struct slot *slot, double scale)
+{
+    nn_options o = *options;
+    o.rate *= slot->rate_scale;
+    if (slot->weight_decay >= 0.0)
+        o.weight_decay = slot->weight_decay;
+    slot->step++;
+    if (o.method == NN_SGD)
+        update_sgd(&o, slot, scale);
+    else if (o.method == NN_LION)
+        update_lion(&o, slot, scale);
     else
-        ag_update_adam(slot->w, slot->gradient, slot->state[0], slot->state[1],
-                       &(ag_adam){.rate = o->rate,
-                                  .beta1 = o->beta1,
-                                  .beta2 = o->beta2,
-                                  .epsilon = o->epsilon,
-                                  .weight_decay = o->weight_decay,
-                                  .scale = scale,
-                                  .decoupled = o->method == NN_ADAMW,
-                                  .step = slot->step});
+        update_adam(&o, slot, scale);
+}
+
+/* What gradients are multiplied with: that makes sums means, and clips. */
+static double gradient_scale(const nn_optimizer *optimizer)
+{
+    double mean = optimizer->accumulated ? 1.0 / (double)optimizer->accumulated : 1.0;
+    double sum = 0.0, clip = optimizer->options.clip_norm;
+    for (size_t i = 0; i < optimizer->count && clip > 0.0; i++)
+        if (optimizer->slot[i].gradient.tape)
+            sum += sum_of_squares(optimizer->slot[i].gradient);
+    return clip > 0.0 ? mean * fmin(1.0, clip / (mean * sqrt(sum) + 1e-6)) : mean;
 }
 
 bool nn_step(nn_optimizer *optimizer)
 {
     if (!optimizer || !prepare(optimizer))
         return false;
-    double scale = 1.0, clip = optimizer->options.clip_norm;
-    if (clip > 0.0)
-        scale = fmin(1.0, clip / (nn_gradient_norm(optimizer->params) + 1e-6));
-    for (size_t i = 0; i < optimizer->count; i++)
-        if (optimizer->slot[i].gradient.tape)
-            update(&optimizer->options, &optimizer->slot[i], scale);
+    double scale = gradient_scale(optimizer);
+    for (size_t i = 0; i < optimizer->count; i++) {
+        struct slot *slot = &optimizer->slot[i];
+        if (slot->gradient.tape)
+            update(&optimizer->options, slot, scale);
+        slot->summed = false;
+    }
+    optimizer->accumulated = 0;
     return !ag_error(nn_params_tape(optimizer->params));
 }
 
@@ -258,9 +427,10 @@ const ag_tensor *nn_optimizer_state(nn_optimizer *optimizer, size_t index, int *
                                     uint64_t **step)
 {
     struct slot *slot = index < optimizer->count ? &optimizer->slot[index] : NULL;
-    if (!slot || !make_state(&optimizer->options, slot))
+    bool buffer = slot && nn_params_is_buffer(optimizer->params, index);
+    if (!slot || (!buffer && !make_state(&optimizer->options, slot)))
         return NULL;
-    *count = state_count(&optimizer->options);
+    *count = buffer ? 0 : state_count(&optimizer->options);
     *step = &slot->step;
     return slot->state;
 }

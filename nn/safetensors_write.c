@@ -73,37 +73,15 @@ static bool check_tensor(const nn_stored *t, const char *path, nn_error *error)
            nn_fail(error, "%s: no tensor may have the name __metadata__", path);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* names[0], names[step], ...: no two the same. */
-static bool check_names(const char *const *name, size_t step, size_t count, const char *path,
-                        nn_error *error)
-{
-    const char **names = malloc(count * sizeof *names + 1);
-    bool good = names || nn_fail(error, "%s: out of memory", path);
-    for (size_t i = 0; i < count && good; i++)
-        memcpy(&names[i], (const char *)name + i * step, sizeof *names);
-    if (good)
-        qsort(names, count, sizeof *names, compare_names);
-    for (size_t i = 1; i < count && good; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            good = nn_fail(error, "%s: two have the name '%.80s'", path, names[i]);
-    free(names);
-    return good;
-}
-
 static bool check(const nn_stored *tensors, size_t count, const nn_metadata *metadata,
                   size_t metadata_count, const char *path, nn_error *error)
 {
     for (size_t i = 0; i < count; i++)
         if (!check_tensor(&tensors[i], path, error))
             return false;
-    return (!count || check_names(&tensors->name, sizeof *tensors, count, path, error)) &&
+    return (!count || nn_check_names(&tensors->name, sizeof *tensors, count, path, error)) &&
            (!metadata_count ||
-            check_names(&metadata->key, sizeof *metadata, metadata_count, path, error));
+            nn_check_names(&metadata->key, sizeof *metadata, metadata_count, path, error));
 }
 
 static bool make_header(struct nn_bytes *header, const nn_stored *tensors, size_t count,

@@ -1,0 +1,86 @@
+/* The pieces that layers are made of. */
+#define AG_NO_LOCATIONS /* errors tell the place of the caller */
+#include "parts.h"
+
+bool nn_join(const nn_params *params, char text[NN_NAME], const char *name, const char *part)
+{
+    if (!name) {
+        ag_fail(nn_params_tape(params), "layer: a layer needs a name");
+        return false;
+    }
+    int length = snprintf(text, NN_NAME, "%s%s%s", name, *name ? "." : "", part);
+    if (length >= 0 && length < NN_NAME)
+        return true;
+    ag_fail(nn_params_tape(params), "layer: the name '%.40s...' is longer than %d bytes", name,
+            NN_NAME - 1);
+    return false;
+}
+
+ag_tensor nn_part(nn_params *params, const char *name, const char *part, ag_shape shape,
+                  double value)
+{
+    char text[NN_NAME];
+    if (!nn_join(params, text, name, part))
+        return (ag_tensor){.tape = nn_params_tape(params)};
+    ag_tensor w = nn_parameter(params, text, shape);
+    nn_init_constant(w, value);
+    return w;
+}
+
+ag_tensor nn_part_buffer(nn_params *params, const char *name, const char *part, ag_shape shape,
+                         double value)
+{
+    char text[NN_NAME];
+    if (!nn_join(params, text, name, part))
+        return (ag_tensor){.tape = nn_params_tape(params)};
+    ag_tensor w = nn_buffer(params, text, shape);
+    nn_init_constant(w, value);
+    return w;
+}
+
+ag_tensor nn_part_uniform(nn_params *params, const char *name, const char *part, ag_shape shape,
+                          double bound)
+{
+    ag_tensor w = nn_part(params, name, part, shape, 0.0);
+    nn_init_uniform(w, -bound, bound, nn_params_rng(params));
+    return w;
+}
+
+void nn_check_size(const nn_params *params, const char *kind, const char *name, const char *what,
+                   int64_t value)
+{
+    if (value < 1 || value > INT64_C(1) << 30)
+        ag_fail(nn_params_tape(params), "%s: %s: %s is %lld; it must be from 1 to 2^30", kind,
+                name ? name : "NULL", what, (long long)value);
+}
+
+bool nn_name_fits(const char *name, const char *pattern)
+{
+    const char *star = NULL, *behind = NULL; /* the last '*', and where what it stands for ends */
+    if (!pattern)
+        return false;
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            behind = name;
+        } else if (*pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++behind;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
+bool nn_assign(ag_tensor to, ag_tensor from)
+{
+    size_t count = (size_t)ag_count(from);
+    return ag_tape_dtype(from.tape) == AG_F32 ? ag_set_f32(to, ag_data_f32(from), count)
+                                              : ag_set_f64(to, ag_data_f64(from), count);
+}
