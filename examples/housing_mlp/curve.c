@@ -1,56 +1,8 @@
-#define _DEFAULT_SOURCE /* stat, access, getpid beside plain C11 */
 #include "curve.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-/* ---- The file ---- */
-
-static bool refused(const char *path, const char *why)
-{
-    fprintf(stderr, "housing_mlp: --loss-curve %s: %s\n", path, why);
-    return false;
-}
-
-/* Makes the file that will become `path`; its name is in *temporary, to be freed. */
-static FILE *open_beside(const char *path, char **temporary)
-{
-    size_t size = strlen(path) + 40;
-    char *name = *temporary = malloc(size);
-    if (!name)
-        return NULL;
-    snprintf(name, size, "%s.%ld.part", path, (long)getpid());
-    return fopen(name, "wx");
-}
-
-bool curve_check(const char *path)
-{
-    struct stat about;
-    if (stat(path, &about) == 0) {
-        if (S_ISDIR(about.st_mode))
-            return refused(path, "is a directory");
-        if (!S_ISREG(about.st_mode))
-            return refused(path, "is not a regular file");
-        if (access(path, W_OK) != 0)
-            return refused(path, strerror(errno));
-    }
-    char *temporary;
-    FILE *out = open_beside(path, &temporary);
-    if (!out) {
-        refused(path, strerror(errno));
-    } else {
-        fclose(out);
-        remove(temporary);
-    }
-    free(temporary);
-    return out != NULL;
-}
-
-/* ---- The picture ---- */
+#include "output.h"
 
 enum { WIDTH = 800, HEIGHT = 480, LEFT = 68, RIGHT = 632, TOP = 112, BOTTOM = 416 };
 
@@ -199,21 +151,9 @@ static void draw(FILE *out, const struct history *h, const char *caption)
 
 bool curve_write(const char *path, const struct history *history, const char *caption)
 {
-    char *temporary;
-    FILE *out = open_beside(path, &temporary);
-    bool good = out != NULL;
-    if (out) {
-        draw(out, history, caption);
-        good = !ferror(out);
-        good = fclose(out) == 0 && good;
-        good = good && rename(temporary, path) == 0;
-        if (!good) {
-            refused(path, strerror(errno));
-            remove(temporary);
-        }
-    } else {
-        refused(path, strerror(errno));
-    }
-    free(temporary);
-    return good;
+    struct output output;
+    if (!output_open(&output, "--loss-curve", path))
+        return false;
+    draw(output.out, history, caption);
+    return output_close(&output);
 }

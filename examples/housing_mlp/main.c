@@ -1,10 +1,12 @@
 /* housing_mlp: a multilayer perceptron learns house prices on the engine.
  *
- * perceptron.c is the network and train.c the loop that trains it; options, data, progress, report
- * and the loss curve have a file each. */
+ * perceptron.c is the network and train.c the loop that trains it; options, data, progress, report,
+ * explanations and the loss curve have a file each. */
 #include <stdlib.h>
 
 #include "curve.h"
+#include "explain.h"
+#include "output.h"
 #include "report.h"
 
 enum { TRAINED = 0, FAILED = 1, MISTAKE = 2 }; /* exit status */
@@ -89,15 +91,30 @@ static bool report(struct trainer *t, const struct options *options, double star
     return good;
 }
 
+static bool only_explains(const struct options *options)
+{
+    return options->summary || options->explain || options->dot || options->dot_backward;
+}
+
 static int run(const struct options *options, const struct houses *houses, ag_rng *rng,
                double start)
 {
     struct trainer trainer;
-    bool good = trainer_init(&trainer, houses, options, rng) && train(&trainer, options) &&
-                report(&trainer, options, start) &&
-                (!options->loss_curve || draw_curve(&trainer, options));
+    bool good = trainer_init(&trainer, houses, options, rng);
+    if (good && only_explains(options))
+        good = explain(&trainer, options);
+    else
+        good = good && train(&trainer, options) && report(&trainer, options, start) &&
+               (!options->loss_curve || draw_curve(&trainer, options));
     trainer_free(&trainer);
     return good ? TRAINED : FAILED;
+}
+
+static bool check_outputs(const struct options *options)
+{
+    return (!options->loss_curve || output_check("--loss-curve", options->loss_curve)) &&
+           (!options->dot || output_check("--dot", options->dot)) &&
+           (!options->dot_backward || output_check("--dot-backward", options->dot_backward));
 }
 
 /* Whatever was printed must have arrived, or the run has failed. */
@@ -122,7 +139,7 @@ int main(int count, char **arguments)
         options_help(stdout);
         return finish(TRAINED);
     }
-    if (options.loss_curve && !curve_check(options.loss_curve))
+    if (!check_outputs(&options))
         return MISTAKE;
     ag_rng_seed(&rng, options.seed);
     int status = MISTAKE;

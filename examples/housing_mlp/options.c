@@ -54,6 +54,18 @@ static const struct option table[] = {
      "the same seed gives the same bits"},
     {"--loss-curve", "FILE", TEXT, AT(loss_curve), 0, 0, NULL,
      "draws training and validation loss as an SVG picture"},
+    {"--summary", NULL, FLAG, AT(summary), 0, 0, NULL,
+     "prints a table of the network's parameters"},
+    {"--explain", NULL, FLAG, AT(explain), 0, 0, NULL,
+     "prints a training step as formulas with shapes"},
+    {"--dot", "FILE", TEXT, AT(dot), 0, 0, NULL,
+     "writes the forward pass as a graph, for Graphviz:\n"
+     "dot -Tsvg FILE > graph.svg"},
+    {"--dot-backward", "FILE", TEXT, AT(dot_backward), 0, 0, NULL,
+     "the same with the backward pass"},
+    {"--trace-nan", NULL, FLAG, AT(trace_nan), 0, 0, NULL,
+     "stops at the first value that is NaN or infinite and says\n"
+     "where it came from (slow)"},
     {"--json", NULL, FLAG, AT(json), 0, 0, NULL, "prints one line of results and nothing else"},
     {"--quiet", NULL, FLAG, AT(quiet), 0, 0, NULL, "shows no progress, only the results"},
     {"--help", NULL, FLAG, AT(help), 0, 0, NULL, "prints this"},
@@ -79,7 +91,8 @@ void options_help(FILE *out)
             line = line[length] ? line + length + 1 : NULL;
         }
     }
-    fputs("\nExit status: 0 when trained; 1 when training failed (the loss diverged to\n"
+    fputs("\nWith --summary, --explain, --dot or --dot-backward nothing is trained.\n"
+          "\nExit status: 0 when trained; 1 when training failed (the loss diverged to\n"
           "infinity or NaN, memory ran out, a result could not be written); 2 for a\n"
           "mistake in the options or the data.\n",
           out);

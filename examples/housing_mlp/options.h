@@ -24,8 +24,9 @@ struct options {
     uint64_t epochs, batch, warmup, seed; /* batch 0: the default, or all rows if they are fewer */
     double rate;                          /* not given: that of the optimiser */
     double weight_decay;
-    const char *loss_curve; /* an SVG file, or NULL */
-    bool json, quiet, help;
+    const char *loss_curve;         /* an SVG file, or NULL */
+    const char *dot, *dot_backward; /* Graphviz files, or NULL */
+    bool summary, explain, trace_nan, json, quiet, help;
 };
 
 /* Fills `options` with the defaults and then from the arguments. False when there is a mistake,

@@ -8,8 +8,10 @@
 
 enum { CHUNK = 1024 }; /* rows predicted at once */
 
-static bool failed(const struct trainer *t)
+static bool failed(struct trainer *t)
 {
+    if (t->progress)
+        progress_end(t->progress);
     fprintf(stderr, "housing_mlp: %s\n", ag_error(t->tape));
     return false;
 }
@@ -64,6 +66,7 @@ bool trainer_init(struct trainer *t, const struct houses *houses, const struct o
         fprintf(stderr, "housing_mlp: %s\n", error.text);
         return false;
     }
+    ag_trace_nonfinite(t->tape, options->trace_nan);
     t->params = nn_params_new(t->tape, ag_rng_next(rng));
     if (!t->params || !perceptron_init(&t->model, t->params, FEATURES, options))
         return failed(t);
@@ -108,10 +111,9 @@ static bool train_step(struct trainer *t, const uint32_t *rows, size_t count, do
     return good || failed(t);
 }
 
-static bool diverged(const struct trainer *t, struct progress *progress, const char *what,
-                     double value)
+static bool diverged(struct trainer *t, const char *what, double value)
 {
-    progress_end(progress);
+    progress_end(t->progress);
     uint64_t steps = t->schedule.total / t->history.epochs;
     fprintf(stderr,
             "housing_mlp: training diverged: the %s loss is %g at epoch %llu, step %llu of %llu\n"
@@ -124,7 +126,7 @@ static bool diverged(const struct trainer *t, struct progress *progress, const c
 }
 
 /* *loss is the mean over the epoch's rows. */
-static bool train_epoch(struct trainer *t, struct progress *progress, double *loss)
+static bool train_epoch(struct trainer *t, double *loss)
 {
     const uint32_t *rows;
     size_t done = 0;
@@ -133,28 +135,28 @@ static bool train_epoch(struct trainer *t, struct progress *progress, double *lo
         if (!train_step(t, rows, n, loss))
             return false;
         if (!isfinite(*loss))
-            return diverged(t, progress, "training", *loss);
+            return diverged(t, "training", *loss);
         sum += *loss * (double)n;
-        progress_rows(progress, n);
+        progress_rows(t->progress, n);
     }
     *loss = sum / (double)done;
     return true;
 }
 
 /* One epoch, and then the validation loss; predicted is (validation rows). */
-static bool run_epoch(struct trainer *t, size_t epoch, struct progress *progress, double *predicted)
+static bool run_epoch(struct trainer *t, size_t epoch, double *predicted)
 {
     const struct houses *houses = t->houses;
     const nn_split *split = &houses->split;
     double *train = &t->history.train[epoch], *validation = &t->history.validation[epoch], loss;
-    if (!train_epoch(t, progress, &loss) ||
+    if (!train_epoch(t, &loss) ||
         !trainer_predict(t, split->validation, split->validation_count, predicted))
         return false;
     *train = sqrt(loss) * houses->price.scale[0];
     *validation = prediction_rmse(houses, split->validation, split->validation_count, predicted);
     if (!isfinite(*validation))
-        return diverged(t, progress, "validation", *validation);
-    progress_epoch(progress, *train, *validation);
+        return diverged(t, "validation", *validation);
+    progress_epoch(t->progress, *train, *validation);
     return true;
 }
 
@@ -164,8 +166,10 @@ bool trainer_run(struct trainer *t, struct progress *progress)
     bool good = predicted != NULL;
     if (!good)
         fputs("housing_mlp: out of memory\n", stderr);
+    t->progress = progress;
     for (size_t i = 0; good && i < t->history.epochs; i++)
-        good = run_epoch(t, i, progress, predicted);
+        good = run_epoch(t, i, predicted);
+    t->progress = NULL;
     free(predicted);
     return good;
 }

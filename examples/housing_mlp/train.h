@@ -21,10 +21,11 @@ struct trainer {
     nn_optimizer *optimizer;
     nn_schedule schedule;
     nn_batches batches;
-    uint64_t step;            /* steps done */
-    ag_tensor x, y, loss;     /* of the training program on the tape: */
-    size_t recorded;          /* its batch's rows; 0: no training program is on the tape */
-    float *features, *prices; /* a batch or chunk: (n, FEATURES) and (n, 1) */
+    uint64_t step;             /* steps done */
+    ag_tensor x, y, loss;      /* of the training program on the tape: */
+    size_t recorded;           /* its batch's rows; 0: no training program is on the tape */
+    float *features, *prices;  /* a batch or chunk: (n, FEATURES) and (n, 1) */
+    struct progress *progress; /* of trainer_run, else NULL */
     struct history history;
 };
 
