@@ -4,8 +4,8 @@
  *
  * checks float32 arguments, every stride-th bit pattern of all 2^32 (1 by default), against libm in
  * double precision, and a sample of float64 arguments against libm in long double, in every
- * instruction set this machine runs. Prints for each the largest error, in ulp of the exact
- * value's binade, and where it is, and the largest distance from the correctly rounded value.
+ * instruction set this machine runs. Prints for each the largest error, in ulp of the correctly
+ * rounded value, and where it is, and the largest distance from the correctly rounded value.
  * Fails if that is more than 2 ulp anywhere. */
 #include <math.h>
 #include <pthread.h>
@@ -45,43 +45,56 @@ static const struct function {
     {"cos", UNARY_COS, cos, cosl, 30000},
 };
 
-/* The worst error of a share of the arguments. */
+static const char *const isas[] = {"baseline", "avx2", "avx512"};
+enum { ISAS = sizeof isas / sizeof *isas };
+
+struct worst {
+    double error, where; /* in ulp of the correctly rounded value */
+    double steps;        /* from the correctly rounded value, in the same */
+    uint64_t wrong;      /* NaN, infinity or sign of 0 not as it should be */
+    double wrong_where;
+};
+
+/* A thread's share of the arguments: numbers from, from + stride, ... below to. */
 struct share {
     const struct function *f;
-    const struct kernels *k;
+    const struct kernels *tables[ISAS]; /* NULL where the machine has none */
     uint64_t from, to, stride;
-    double worst, where;
-    double steps;   /* from the correctly rounded value, in ulp of that */
-    uint64_t wrong; /* NaN, infinity or sign not as it should be */
-    double wrong_where;
+    struct worst worst[ISAS];
 };
 
 static double ulp32(double x)
 {
+    float narrow = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    uint64_t exponent = bits >> 23 & 255, power = (exponent ? exponent : 1) + 1023 - 150;
+    power <<= 52;
+    memcpy(&x, &power, sizeof x);
+    return x;
+}
+
+static double ulp64(double x)
+{
     int e;
     (void)frexp(x, &e);
-    return ldexp(1, (e < -125 ? -125 : e) - 24);
+    return ldexp(1, (e < -1021 ? -1021 : e) - 53);
 }
 
-static long double ulp64(long double x)
-{
-    int e;
-    (void)frexpl(x, &e);
-    return ldexpl(1, (e < -1021 ? -1021 : e) - 53);
-}
-
-static void note(struct share *s, double x, double got, double want, double ulp, double error)
+static void note(struct worst *w, double x, double got, double want, double ulp, double error)
 {
     bool sane = isnan(want) ? isnan(got) : !isnan(got) && isinf(got) == isinf(want);
-    if (sane && (want == 0 || got == 0))
+    if (want == 0 && got == 0)
         sane = signbit(want) == signbit(got);
-    if (!sane && s->wrong++ == 0)
-        s->wrong_where = x;
-    if (sane && isfinite(want) && want != got)
-        s->steps = fmax(s->steps, round(fabs(got - want) / ulp));
-    if (sane && isfinite(want) && error > s->worst) {
-        s->worst = error;
-        s->where = x;
+    if (!sane && w->wrong++ == 0)
+        w->wrong_where = x;
+    if (!sane || !isfinite(want))
+        return;
+    if (fabs(got - want) > w->steps * ulp)
+        w->steps = fabs(got - want) / ulp;
+    if (error > w->error * ulp) {
+        w->error = error / ulp;
+        w->where = x;
     }
 }
 
@@ -89,17 +102,21 @@ static void *check_floats(void *argument)
 {
     struct share *s = argument;
     float x[BATCH], y[BATCH];
+    double exact[BATCH];
     for (uint64_t i = s->from; i < s->to;) {
         size_t n = 0;
         for (; n < BATCH && i < s->to; n++, i += s->stride) {
             uint32_t bits = (uint32_t)i;
             memcpy(&x[n], &bits, sizeof bits);
+            exact[n] = s->f->in_double((double)x[n]);
         }
-        s->k->unary[s->f->kernel](n, x, y, NULL);
-        for (size_t j = 0; j < n; j++) {
-            double exact = s->f->in_double((double)x[j]), got = (double)y[j];
-            note(s, (double)x[j], got, (double)(float)exact, ulp32((double)(float)exact),
-                 fabs(got - exact) / ulp32(exact));
+        for (int t = 0; t < ISAS; t++) {
+            if (!s->tables[t])
+                continue;
+            s->tables[t]->unary[s->f->kernel](n, x, y, NULL);
+            for (size_t j = 0; j < n; j++)
+                note(&s->worst[t], (double)x[j], (double)y[j], (double)(float)exact[j],
+                     ulp32(exact[j]), fabs((double)y[j] - exact[j]));
         }
     }
     return NULL;
@@ -127,32 +144,49 @@ static void *check_doubles(void *argument)
 {
     struct share *s = argument;
     double x[BATCH], y[BATCH];
+    long double exact[BATCH];
     for (uint64_t i = s->from; i < s->to;) {
         size_t n = 0;
-        for (; n < BATCH && i < s->to; n++, i += s->stride)
-            x[n] = sample(i / s->stride, s->f->scale);
-        s->k->unary[s->f->kernel](n, x, y, NULL);
-        for (size_t j = 0; j < n; j++) {
-            long double exact = s->f->exact((long double)x[j]);
-            note(s, x[j], y[j], (double)exact, (double)ulp64((long double)(double)exact),
-                 (double)(fabsl((long double)y[j] - exact) / ulp64(exact)));
+        for (; n < BATCH && i < s->to; n++, i += s->stride) {
+            x[n] = sample(i, s->f->scale);
+            exact[n] = s->f->exact((long double)x[n]);
+        }
+        for (int t = 0; t < ISAS; t++) {
+            if (!s->tables[t])
+                continue;
+            s->tables[t]->unary[s->f->kernel](n, x, y, NULL);
+            for (size_t j = 0; j < n; j++)
+                note(&s->worst[t], x[j], y[j], (double)exact[j], ulp64((double)exact[j]),
+                     (double)fabsl((long double)y[j] - exact[j]));
         }
     }
     return NULL;
 }
 
+static void join(struct worst *all, const struct worst *w)
+{
+    if (w->wrong && !all->wrong)
+        all->wrong_where = w->wrong_where;
+    all->wrong += w->wrong;
+    all->steps = fmax(all->steps, w->steps);
+    if (w->error > all->error) {
+        all->error = w->error;
+        all->where = w->where;
+    }
+}
+
 /* Splits [0, count) among the machine's cores; returns whether all was well. */
-static bool check(const struct function *f, const struct kernels *k, uint64_t count,
-                  uint64_t stride, void *(*work)(void *))
+static bool check(struct share all, uint64_t count, void *(*work)(void *), const char *type)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t n = cores < 1 ? 1 : cores > MOST_THREADS ? MOST_THREADS : (size_t)cores;
     pthread_t threads[MOST_THREADS];
-    struct share shares[MOST_THREADS], all = {0};
-    uint64_t step = (count / n + stride - 1) / stride * stride;
+    struct share shares[MOST_THREADS];
+    uint64_t step = (count / n + all.stride - 1) / all.stride * all.stride;
     for (size_t i = 0; i < n; i++) {
-        uint64_t from = i * step, to = i + 1 == n ? count : from + step;
-        shares[i] = (struct share){.f = f, .k = k, .from = from, .to = to, .stride = stride};
+        shares[i] = all;
+        shares[i].from = i * step;
+        shares[i].to = i + 1 == n ? count : (i + 1) * step;
         if (pthread_create(&threads[i], NULL, work, &shares[i]) != 0) {
             fprintf(stderr, "ulp: cannot start a thread\n");
             exit(2);
@@ -160,27 +194,27 @@ static bool check(const struct function *f, const struct kernels *k, uint64_t co
     }
     for (size_t i = 0; i < n; i++) {
         pthread_join(threads[i], NULL);
-        if (shares[i].wrong && all.wrong == 0)
-            all.wrong_where = shares[i].wrong_where;
-        all.wrong += shares[i].wrong;
-        all.steps = fmax(all.steps, shares[i].steps);
-        if (shares[i].worst > all.worst) {
-            all.worst = shares[i].worst;
-            all.where = shares[i].where;
-        }
+        for (int t = 0; t < ISAS; t++)
+            join(&all.worst[t], &shares[i].worst[t]);
     }
-    printf("%-8s f%zu %-8s %6.3f ulp at %a, %g from the rounded value", k->isa, 8 * k->element,
-           f->name, all.worst, all.where, all.steps);
-    if (all.wrong)
-        printf("; %llu wrong, the first at %a", (unsigned long long)all.wrong, all.wrong_where);
-    printf("\n");
+    bool well = true;
+    for (int t = 0; t < ISAS; t++) {
+        const struct worst *w = &all.worst[t];
+        if (!all.tables[t])
+            continue;
+        printf("%-8s %s %-8s %.3f ulp at %a, %g from the rounded value", isas[t], type, all.f->name,
+               w->error, w->where, w->steps);
+        if (w->wrong)
+            printf("; %llu wrong, the first at %a", (unsigned long long)w->wrong, w->wrong_where);
+        printf("\n");
+        well = well && w->steps <= 2 && w->wrong == 0;
+    }
     fflush(stdout);
-    return all.steps <= 2 && all.wrong == 0;
+    return well;
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const isas[] = {"baseline", "avx2", "avx512"};
     uint64_t stride = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     bool well = true, found = false;
     if (stride == 0 || argc > 3) {
@@ -191,14 +225,15 @@ int main(int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], "all") != 0 && strcmp(argv[1], functions[f].name) != 0)
             continue;
         found = true;
-        for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-            if (!kernels_f32(isas[i]))
-                continue;
-            well &=
-                check(&functions[f], kernels_f32(isas[i]), (uint64_t)1 << 32, stride, check_floats);
-            well &=
-                check(&functions[f], kernels_f64(isas[i]), DOUBLE_SAMPLES, stride, check_doubles);
+        struct share wide = {.f = &functions[f], .stride = 1};
+        struct share narrow = {.f = &functions[f], .stride = stride};
+        for (int t = 0; t < ISAS; t++) {
+            narrow.tables[t] = kernels_f32(isas[t]);
+            wide.tables[t] = kernels_f64(isas[t]);
         }
+        well &= check(narrow, (uint64_t)1 << 32, check_floats, "f32");
+        well &=
+            check(wide, (uint64_t)DOUBLE_SAMPLES / (stride < 64 ? 1 : 64), check_doubles, "f64");
     }
     if (!found) {
         fprintf(stderr, "ulp: no function %s\n", argv[1]);
