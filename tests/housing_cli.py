@@ -11,6 +11,7 @@ import os
 import pty
 import random
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -37,9 +38,9 @@ def check(name, condition, detail=""):
     report(name, "" if condition else (detail or "does not hold"))
 
 
-def run(*arguments):
+def run(*arguments, env=None):
     return subprocess.run([PROGRAM, *arguments], capture_output=True, encoding="utf-8",
-                          timeout=300)
+                          env={**os.environ, **(env or {})}, timeout=300)
 
 
 def houses(rows=60, seed=1):
@@ -128,7 +129,13 @@ def test_bad_options():
             (["--activation", ""], "--activation", "sigmoid, tanh, relu"),
             (["--json=1"], "--json=1"),
             (["--data", ""], "--data"),
-            (["--loss-curve", ""], "--loss-curve")]:
+            (["--loss-curve", ""], "--loss-curve"),
+            (["--explain=1"], "--explain=1"),
+            (["--dot"], "--dot", "missing"),
+            (["--dot", ""], "--dot"),
+            (["--dot", "."], "--dot .", "irectory"),
+            (["--dot-backward", "no/such/g.dot"], "--dot-backward no/such/g.dot", "No such file"),
+            (["--dot", "/dev/null"], "--dot /dev/null", "regular")]:
         bad("bad option " + " ".join(arguments), arguments, *expected)
 
 
@@ -240,7 +247,7 @@ def test_options():
         check("runs " + " ".join(arguments), got.returncode == 0, got.stderr)
     got = run("--help")
     options = ("--data --hidden --epochs --batch --lr --optimizer --schedule --seed --loss-curve "
-               "--json --quiet --help").split()
+               "--explain --dot --dot-backward --summary --trace-nan --json --quiet --help").split()
     check("--help", got.returncode == 0 and got.stderr == "" and
           all(option in got.stdout for option in options), got.stdout)
     check("--help: 80 columns", max(map(len, got.stdout.split("\n"))) <= 80)
@@ -270,6 +277,71 @@ def test_loss_curve():
               all(len(line.get("points").split()) == int(epochs) for line in lines), picture)
         check("loss curve has no wild number", not re.search(r"\b(nan|inf)\b", picture))
     check("no temporary file is left", not list(Path().glob("*.part")))
+
+
+PERCEPTRON = """\
+  F      = X @ W1                  (64, 64)
+  E      = F + b1                  (64, 64)
+  D      = sigmoid(E)              (64, 64)
+  C      = D @ W2                  (64, 1)
+  B      = C + b2                  (64, 1)
+  A      = Y - B                   (64, 1)
+  L      = mean(A²)                ()
+backward from L                    shape
+  dL/dL  = 1                       ()
+  dL/dA  = 2/n · A                 (64, 1)
+  dL/dB  = -dL/dA                  (64, 1)
+  dL/dC  = dL/dB                   (64, 1)
+  dL/db2 = sum over rows of dL/dB  (1, 1)    ← b2 (1, 1), broadcast over 64 rows
+  dL/dD  = dL/dC @ W2ᵀ             (64, 64)
+  dL/dW2 = Dᵀ @ dL/dC              (64, 1)   ← W2 (64, 1)
+  dL/dE  = dL/dD · D · (1 - D)     (64, 64)
+  dL/dF  = dL/dE                   (64, 64)
+  dL/db1 = sum over rows of dL/dE  (1, 64)   ← b1 (1, 64), broadcast over 64 rows
+  dL/dW1 = Xᵀ @ dL/dF              (8, 64)   ← W1 (8, 64)
+"""
+
+
+def test_explain():
+    got = run("--explain", "--batch", "64", env={"LC_ALL": "C.UTF-8"})
+    check("--explain: the tutorial's formulas", got.returncode == 0 and got.stderr == "" and
+          got.stdout.endswith(PERCEPTRON) and got.stdout.startswith("8-64-1 sigmoid"), got.stdout)
+    got = run("--explain", "--hidden", "9,5", "--activation", "relu", env={"LC_ALL": "C"})
+    check("--explain in ASCII, two hidden layers", got.returncode == 0 and got.stdout.isascii() and
+          all(f"<- {name}{i} " in got.stdout for name in "Wb" for i in (1, 2, 3)), got.stdout)
+    got = run("--summary", "--hidden", "9,5")
+    check("--summary", got.returncode == 0 and re.search(r"^total +137 +548$", got.stdout, re.M) and
+          "RMSE" not in got.stdout, got.stdout)
+
+
+def test_graph():
+    for option, backward in (("--dot", False), ("--dot-backward", True)):
+        Path("g.dot").write_text("something older")
+        got = run(option, "g.dot")
+        graph = Path("g.dot").read_text()
+        check(f"{option}: a graph", got.returncode == 0 and got.stdout == "" and
+              graph.startswith("digraph") and graph.endswith("}\n") and
+              ("dL/dW1" in graph) == backward, graph)
+        if shutil.which("dot"):
+            drawn = subprocess.run(["dot", "-Tsvg", "g.dot"], capture_output=True, encoding="utf-8",
+                                   timeout=60)
+            text = ["".join(node.itertext()) for node in xml.fromstring(drawn.stdout).iter(
+                "{http://www.w3.org/2000/svg}text")] if drawn.stdout else []
+            check(f"{option}: Graphviz draws it", drawn.stderr == "" and
+                  {"W1", "b1", "W2", "b2", "X", "Y", "layer 1", "layer 2"} <= set(text),
+                  drawn.stderr + repr(text))
+    check("no temporary file of a graph is left", not list(Path().glob("*.part")))
+
+
+def test_trace():
+    for optimizer in ("sgd", "momentum"):
+        bad(f"--trace-nan with {optimizer}",
+            ["--trace-nan", "--lr", "1e6", "--schedule", "constant", "--optimizer", optimizer,
+             "--activation", "relu", "--quiet", "--json", "--epochs", "200"],
+            "not finite", "where", status=1)
+    plain = numbers(run("--json", "--epochs", "2").stdout)
+    check("--trace-nan changes no result",
+          numbers(run("--json", "--epochs", "2", "--trace-nan").stdout) == plain)
 
 
 def on_terminal(columns, **environment):
@@ -314,7 +386,7 @@ def test_terminal():
 def test_output_fails():
     if not os.path.exists("/dev/full"):
         return print("skipped: no /dev/full")
-    for arguments in (["--help"], ["--json", "--epochs", "1"]):
+    for arguments in (["--help"], ["--json", "--epochs", "1"], ["--explain"], ["--summary"]):
         with open("/dev/full", "w") as full:
             got = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE,
                                  encoding="utf-8", timeout=60)

@@ -79,10 +79,12 @@ static inline int64_t ordinal(const struct kernels *k, double x)
 
 /* In 64 bits the exact value itself may be rounded twice. */
 static inline void assert_near(const struct kernels *k, const char *what, double x, double y,
-                               double got, long double exact, int64_t ulps)
+                               double got, long double exact, uint64_t ulps)
 {
     double want = rounded(k, exact);
-    bool right = llabs(ordinal(k, got) - ordinal(k, want)) <= ulps + (k->element == 8);
+    int64_t a = ordinal(k, got), b = ordinal(k, want);
+    uint64_t apart = a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
+    bool right = apart <= ulps + (k->element == 8);
     if (isnan(want) || isnan(got))
         right = isnan(want) && isnan(got);
     if (want == 0 && got == 0)

@@ -221,7 +221,7 @@ static void linear_reference(const struct array *x, unsigned v, struct array *y)
 /* Some of `rank` axes, at least one, and half of them counted from the end. */
 static unsigned axes_of(unsigned v, int rank, ag_axes *axes)
 {
-    unsigned mask = 1 + v / 2 % ((1u << rank) - 1);
+    unsigned all = (1u << rank) - 1, mask = 1 + v / 2 % (all ? all : 1);
     *axes = (ag_axes){0};
     for (int i = 0; i < rank; i++)
         if (mask >> i & 1u)

@@ -17,14 +17,14 @@ static void axis_shapes(ag_rng *rng, unsigned v, ag_shape *shape)
 
 static int axis_of(unsigned v, int rank)
 {
-    int axis = (int)(v % (unsigned)rank);
+    int axis = rank ? (int)(v % (unsigned)rank) : 0;
     return v / 8 % 2 ? axis : axis - rank;
 }
 
 /* The axis of v, and of every other v the first and the last. */
 static unsigned axes_of(unsigned v, int rank, ag_axes *axes)
 {
-    unsigned mask = 1u << v % (unsigned)rank;
+    unsigned mask = rank ? 1u << v % (unsigned)rank : 1u;
     if (v % 2)
         mask |= 1u | 1u << (rank - 1);
     *axes = (ag_axes){0};
@@ -154,7 +154,8 @@ static ag_tensor call_reverse_cumsum(const ag_tensor *x, unsigned v)
     unsigned rank = (unsigned)ag_shape_of(*x).rank;
     for (size_t i = 0; i < scan_ops.count; i++)
         if (scan_ops.at[i]->name[0] == 'r')
-            return record(scan_ops.at[i], *x, &(struct attributes){.axes = 1u << v % rank});
+            return record(scan_ops.at[i], *x,
+                          &(struct attributes){.axes = 1u << v % (rank ? rank : 1)});
     return NONE;
 }
 

@@ -266,7 +266,7 @@ static ag_shape index_shape(unsigned v)
 
 static int64_t index_at(unsigned v, int64_t i, int64_t n)
 {
-    return ((int64_t)v / 4 + i * i) % n;
+    return n ? ((int64_t)v / 4 + i * i) % n : 0;
 }
 
 static ag_tensor indices(ag_tape *tape, unsigned v, int64_t n)
@@ -307,7 +307,7 @@ static void row_shapes(ag_rng *rng, unsigned v, ag_shape *shape)
 static ag_tensor call_add_rows(const ag_tensor *x, unsigned v)
 {
     ag_shape s = ag_shape_of(*x);
-    ag_tensor p = ag_input(x->tape, "p", AG_SHAPE(ROWS, s.dim[s.rank - 1]));
+    ag_tensor p = ag_input(x->tape, "p", AG_SHAPE(ROWS, s.rank ? s.dim[s.rank - 1] : 1));
     return pulled_back(ag_take(p, indices(x->tape, v, ROWS)), *x, p);
 }
 

@@ -145,7 +145,7 @@ static void choose_reference(const struct array *x, unsigned v, struct array *y)
 /* What is clipped is negative: at the lower bound, or turned, at the upper. */
 static ag_tensor call_clip(const ag_tensor *x, unsigned v)
 {
-    return v % 2 ? ag_neg(ag_clip(ag_neg(*x), -INFINITY, 0.75)) : ag_clip(*x, -0.75, 3.0);
+    return v % 2 ? ag_neg(ag_clip(ag_neg(*x), -HUGE_VAL, 0.75)) : ag_clip(*x, -0.75, 3.0);
 }
 
 static void clip_reference(const struct array *x, unsigned v, struct array *y)

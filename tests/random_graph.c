@@ -42,7 +42,7 @@ static ag_tensor operand(struct graph *g, const struct op_case *c, ag_shape shap
     return old ? ag_mul_scalar(ag_tanh(x), 2.0) : x;
 }
 
-static void add_op(struct graph *g)
+static void append_op(struct graph *g)
 {
     const struct op_case *c = &op_cases[ag_rng_below(&g->rng, op_case_count)];
     unsigned v = (unsigned)ag_rng_below(&g->rng, 1000);
@@ -71,7 +71,7 @@ void graph_build(struct graph *g, ag_tape *tape, bool lasting, uint64_t seed, ui
     ag_rng_seed(&g->rng, seed);
     int ops = 2 + (int)ag_rng_below(&g->rng, GRAPH_TENSORS - 2);
     while (g->tensors < ops)
-        add_op(g);
+        append_op(g);
     g->loss = sum_of_squares(g->tensor, g->tensors);
     if (ag_gradients(g->loss, g->leaf, (size_t)g->leaves, g->gradient)) {
         g->second = sum_of_squares(g->gradient, g->leaves);

@@ -131,9 +131,10 @@ static void test_resume(void **state)
     for (int i = 0; i < 8; i++)
         for (int extra = 0; extra < 4; extra += 3) {
             static struct run whole, first, second;
-            begin(&whole, i % 2, options[i / 2], 1);
+            ag_dtype dtype = i % 2 ? AG_F64 : AG_F32;
+            begin(&whole, dtype, options[i / 2], 1);
             train(&whole, EPOCHS);
-            begin(&first, i % 2, options[i / 2], 1);
+            begin(&first, dtype, options[i / 2], 1);
             train(&first, EPOCHS / 2);
             for (int k = 0; k < extra; k++)
                 step(&first);
@@ -143,7 +144,7 @@ static void test_resume(void **state)
             nn_options other = options[i / 2];
             other.rate = 0.5;
             other.weight_decay = 0.3;
-            begin(&second, i % 2, other, 2);
+            begin(&second, dtype, other, 2);
             assert_true(nn_load_checkpoint(&second.checkpoint, path, &error));
             assert_string_equal(error.text, "");
             train(&second, EPOCHS);

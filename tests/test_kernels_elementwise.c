@@ -45,7 +45,7 @@ static long double sign_exact(long double x)
 static const struct {
     const char *name;
     long double (*exact)(long double);
-    int ulps;
+    unsigned ulps;
 } unaries[UNARY_COUNT] = {
     [UNARY_NEG] = {"neg", neg_exact, 0},
     [UNARY_EXP] = {"exp", expl, 2},
@@ -257,7 +257,7 @@ static long double relu_slope_exact(long double x, long double y)
 static const struct {
     const char *name;
     long double (*exact)(long double, long double);
-    int ulps;
+    unsigned ulps;
 } binaries[BINARY_COUNT] = {
     [BINARY_ADD] = {"add", add_exact, 0},
     [BINARY_SUB] = {"sub", sub_exact, 0},

@@ -54,9 +54,10 @@ static void release(struct guarded g)
     free(g.whole);
 }
 
-static double get(const struct kernels *ops, const void *x, size_t i)
+static long double get(const struct kernels *ops, const void *x, size_t i)
 {
-    return ops->element == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+    return ops->element == 4 ? (long double)((const float *)x)[i]
+                             : (long double)((const double *)x)[i];
 }
 
 static void set(const struct kernels *ops, void *x, size_t i, double value)
@@ -102,13 +103,13 @@ static long double expected(const struct kernels *ops, const struct matmul *g, s
     *size = fabsl(sum);
     for (size_t p = 0; p < g->k; p++) {
         const long double term =
-            (long double)get(ops, g->a, a_index(g, i, p)) * get(ops, g->b, b_index(g, p, j));
+            get(ops, g->a, a_index(g, i, p)) * get(ops, g->b, b_index(g, p, j));
         sum += term;
         *size += fabsl(term);
     }
     if (g->bias) {
         sum += get(ops, g->bias, j);
-        *size += fabs(get(ops, g->bias, j));
+        *size += fabsl(get(ops, g->bias, j));
     }
     return sum;
 }
@@ -124,9 +125,9 @@ static void check(const struct kernels *ops, const struct matmul *g, const void 
             if (g->activation == UNARY_RELU)
                 want = want > 0 ? want : 0;
             const long double bound = (long double)(g->k + 4) * unit * size;
-            const double have = get(ops, g->c, i * g->ldc + j);
+            const long double have = get(ops, g->c, i * g->ldc + j);
             if (!(fabsl(have - want) <= bound))
-                fail_msg("%s %zu: (%zu,%zu)·(%zu,%zu)%s%s element (%zu,%zu) is %.9g, not %.9Lg",
+                fail_msg("%s %zu: (%zu,%zu)·(%zu,%zu)%s%s element (%zu,%zu) is %.9Lg, not %.9Lg",
                          ops->isa, ops->element, g->m, g->k, g->k, g->n,
                          g->a_transposed ? " A'" : "", g->b_transposed ? " B'" : "", i, j, have,
                          want);
@@ -281,8 +282,8 @@ static void not_finite(const struct kernels *ops)
         memset(a.data, 0, a.bytes);
         memset(b.data, 0, b.bytes);
         const size_t row = draw(m), column = draw(n);
-        set(ops, a.data, a_index(&g, row, draw(k)), NAN);
-        set(ops, b.data, b_index(&g, draw(k), column), turn & 1 ? INFINITY : -INFINITY);
+        set(ops, a.data, a_index(&g, row, draw(k)), (double)NAN);
+        set(ops, b.data, b_index(&g, draw(k), column), (double)(turn & 1 ? INFINITY : -INFINITY));
         g.a = a.data;
         g.b = b.data;
         g.c = c.data;

@@ -88,7 +88,7 @@ static double network_step(struct network *n, int64_t rows)
     ag_tensor y = ag_name(ag_matmul(h, n->w[2]), "y");
     ag_tensor loss = ag_mean_square(ag_sub_scalar(y, 1.0));
     if (!ag_backward(loss))
-        return NAN;
+        return (double)NAN;
     n->step++;
     for (size_t i = 0; i < 3; i++)
         ag_update_adam(n->w[i], ag_gradient(n->w[i]), n->m[i], n->v[i],
@@ -161,12 +161,12 @@ static void everything(ag_tape *tape)
     if (block)
         memset(block, 1, 100000);
     network_make(&n, tape);
+    ag_gradcheck(ag_sum(ag_square(n.w[2])), 1e-6, NULL);
     network_step(&n, 300);
-    network_step(&n, 3000);
+    network_step(&n, 1000);
     ag_tape_reset(tape);
     graph_build(&g, tape, true, 7, 1);
     graph_build(&g, tape, true, 8, 1);
-    ag_gradcheck(g.loss, 1e-6, NULL);
     ag_replay(tape);
     for (int i = 0; i < 100; i++)
         ag_name(ag_parameter(tape, "w", AG_SHAPE(1000)), "another name");

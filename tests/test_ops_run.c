@@ -9,6 +9,8 @@
 
 #include "autograd/autograd.h"
 
+#define NOT_A_NUMBER ((double)NAN)
+
 static int new_tape(void **state)
 {
     return (*state = ag_tape_new(AG_F64)) ? 0 : -1;
@@ -44,7 +46,7 @@ static void assert_error(ag_tape *tape, const char *expected)
 /* Found when it runs: the row is NaN, no memory is touched, and no later call gets the blame. */
 static void position_out_of_range(void **state)
 {
-    static const double wrong[] = {3.0, -1.0, 0.5, NAN, INFINITY, 1e300};
+    static const double wrong[] = {3.0, -1.0, 0.5, NOT_A_NUMBER, (double)INFINITY, 1e300};
     ag_tape *tape = *state;
     ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(3, 2));
     ag_set_f64(w, (double[]){1, 2, 3, 4, 5, 6}, 6);
@@ -56,7 +58,7 @@ static void position_out_of_range(void **state)
         ag_exp(rows);
         assert_null(strstr(ag_error(tape), "at     "));
         ag_clear_error(tape);
-        assert_is(rows, 5, 6, NAN, NAN);
+        assert_is(rows, 5, 6, NOT_A_NUMBER, NOT_A_NUMBER);
     }
     ag_tensor k = ag_input_f64(tape, "k", AG_SHAPE(2), (double[]){2.0, 3.0});
     ag_data_f64(ag_take(w, k));
@@ -76,7 +78,7 @@ static void position_set_out_of_range(void **state)
     assert_false(ag_replay(tape));
     assert_error(tape,
                  "one_hot: element 1 of k is 7; a position here is a whole number from 0 to 1");
-    assert_is(hot, 0, 1, NAN, NAN);
+    assert_is(hot, 0, 1, NOT_A_NUMBER, NOT_A_NUMBER);
     assert_is(dw, 0, 2, 0);
     ag_set_f64(k, (double[]){1.0, 0.0}, 2);
     assert_true(ag_replay(tape));
@@ -172,6 +174,18 @@ static void batch_norm_keeps_averages(void **state)
               -0.25, 0.25, 0.75, 0.25);
 }
 
+/* A convolution's bias may be left out, but nothing else. */
+static void left_out(void **state)
+{
+    ag_tape *tape = *state;
+    ag_tensor x = ag_input_f64(tape, "x", AG_SHAPE(1, 1, 3), (double[]){1, 2, 4}), none = {0};
+    ag_tensor w = ag_input_f64(tape, "w", AG_SHAPE(1, 1, 2), (double[]){-1, 1});
+    assert_is(ag_conv1d(x, w, none, (ag_conv){.padding = 1}), 1, 1, 2, -4);
+    assert_is(ag_layer_norm(x, none, none, 1e300), 0, 0, 0);
+    assert_false(ag_valid(ag_conv1d(x, none, none, (ag_conv){0})));
+    assert_non_null(strstr(ag_error(tape), "conv1d: operand 2 of 2 was never set"));
+}
+
 /* ---- Joining ---- */
 
 static void many_are_joined(void **state)
@@ -203,7 +217,8 @@ int main(void)
         test(position_out_of_range),     test(position_set_out_of_range),
         test(no_update_after_an_error),  test(slices),
         test(slices_are_printed),        test(dropout_draws_anew),
-        test(batch_norm_keeps_averages), test(many_are_joined),
+        test(batch_norm_keeps_averages), test(left_out),
+        test(many_are_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

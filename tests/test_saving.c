@@ -46,7 +46,8 @@ static void test_weights(void **state)
     (void)state;
     const char *path = temporary_path("weights.safetensors");
     nn_error error = {""};
-    for (int dtype = AG_F32; dtype <= AG_F64; dtype++) {
+    for (int i = 0; i < 2; i++) {
+        ag_dtype dtype = i ? AG_F64 : AG_F32;
         ag_tape *tape = ag_tape_new(dtype), *other = ag_tape_new(dtype);
         nn_params *saved = network(tape, 1), *loaded = network(other, 2);
         assert_true(nn_save_safetensors(saved, path, &error));
@@ -54,7 +55,7 @@ static void test_weights(void **state)
         assert_same_weights(saved, loaded);
         assert_string_equal(error.text, "");
         ag_tape_free(other);
-        other = ag_tape_new(AG_F64 - dtype); /* the other type, and back: floats survive it */
+        other = ag_tape_new(i ? AG_F32 : AG_F64); /* the other type, and back: floats survive it */
         loaded = network(other, 3);
         assert_true(nn_load_safetensors(loaded, path, &error));
         if (dtype == AG_F32)

@@ -51,7 +51,8 @@ def main():
             check(f"{path}: there is a line that starts with '{anchor}'", insert(copy, path, place, anchor, code))
         build = Path(temporary) / "build"
         for step in (["meson", "setup", str(build), str(copy), "-Dexamples=false"],
-                     ["meson", "test", "-C", str(build), "--suite", "ops", "--print-errorlogs"]):
+                     ["meson", "test", "-C", str(build), "--suite", "ops", "--print-errorlogs"],
+                     ["meson", "compile", "-C", str(build), "libtapegrad.a"]):
             run = subprocess.run(step, capture_output=True, text=True, check=False)
             if not check(" ".join(step[:2]), run.returncode == 0, run.stdout + run.stderr):
                 break

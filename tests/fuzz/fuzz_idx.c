@@ -1,5 +1,8 @@
 /* Any bytes as an IDX file, plain or gzip: refused with a message that names the file, or an array.
- */
+
+ *
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
+ *         tests/fuzz/fuzz_idx.c nn/{idx,inflate,bytes,atomic_file,csv}.c -lm && ./a.out */
 #include <stdlib.h>
 #include <string.h>
 

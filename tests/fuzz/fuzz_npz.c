@@ -1,5 +1,8 @@
 /* Any bytes as an .npz archive: refused with a message that names the file, or members each of
- * which is refused or read. */
+ * which is refused or read.
+ *
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
+ *         tests/fuzz/fuzz_npz.c nn/{npz,npy,inflate,bytes,atomic_file,csv}.c -lm && ./a.out */
 #include <stdlib.h>
 #include <string.h>
 

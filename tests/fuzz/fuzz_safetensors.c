@@ -1,5 +1,8 @@
 /* Any bytes as a safetensors file: it is refused with a message that names the file, or what it
- * gives can be read to the end, covers the data, and is found by name. */
+ * gives can be read to the end, covers the data, and is found by name.
+ *
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
+ *         tests/fuzz/fuzz_safetensors.c nn/{safetensors,json,bytes,atomic_file,csv}.c -lm && ./a.out */
 #include <stdlib.h>
 #include <string.h>
 
