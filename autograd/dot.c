@@ -177,7 +177,8 @@ static void print_dotted(const struct graph *g, uint32_t from, uint32_t to)
 static bool starts_from_seed(const struct graph *g, uint32_t index)
 {
     const struct record *r = &g->tape->transient.at[index];
-    return r->inputs && r[-1].op == &seed_op && r[-1].walk == r->walk && r->input[0] != index - 1;
+    return index > 1 && r->inputs && r[-1].op == &seed_op && r[-1].walk == r->walk &&
+           r->input[0] != index - 1;
 }
 
 static void print_edges(const struct graph *g, uint32_t index)

@@ -134,7 +134,8 @@ def test_options():
             with open("/dev/full", "w") as full:
                 got = subprocess.run([program, option, "1"], stdout=full, stderr=subprocess.PIPE,
                                      timeout=100)
-            check(f"{name}: a full disk", got.returncode == 1 and b"output" in got.stderr, repr(got))
+            check(f"{name}: a full disk", got.returncode == 1 and b"output" in got.stderr,
+                  repr(got))
 
 
 def main():

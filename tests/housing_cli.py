@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -247,7 +248,8 @@ def test_options():
         check("runs " + " ".join(arguments), got.returncode == 0, got.stderr)
     got = run("--help")
     options = ("--data --hidden --epochs --batch --lr --optimizer --schedule --seed --loss-curve "
-               "--explain --dot --dot-backward --summary --trace-nan --json --quiet --help").split()
+               "--save --load --resume --explain --dot --dot-backward --summary --trace-nan "
+               "--json --quiet --help").split()
     check("--help", got.returncode == 0 and got.stderr == "" and
           all(option in got.stdout for option in options), got.stdout)
     check("--help: 80 columns", max(map(len, got.stdout.split("\n"))) <= 80)
@@ -342,6 +344,93 @@ def test_trace():
     plain = numbers(run("--json", "--epochs", "2").stdout)
     check("--trace-nan changes no result",
           numbers(run("--json", "--epochs", "2", "--trace-nan").stdout) == plain)
+
+
+def test_weights():
+    saved = run("--json", "--epochs", "4", "--save", "a.safetensors")
+    check("--save", saved.returncode == 0 and os.path.exists("a.safetensors"), repr(saved))
+    size = int.from_bytes(Path("a.safetensors").read_bytes()[:8], "little")
+    header = json.loads(Path("a.safetensors").read_bytes()[8:8 + size])
+    check("--save: weights, and how data was standardised",
+          header.pop("__metadata__") == {"activation": "sigmoid"} and
+          {name: tensor["shape"] for name, tensor in header.items()} ==
+          {"W1": [8, 64], "b1": [1, 64], "W2": [64, 1], "b2": [1, 1], "features.mean": [8],
+           "features.scale": [8], "price.mean": [1], "price.scale": [1]}, repr(header))
+    got, keys = run("--json", "--load", "a.safetensors", "--epochs", "0"), ("test_rmse", "r2")
+    check("--load: the same results", got.returncode == 0 and
+          all(json.loads(got.stdout)[key] == json.loads(saved.stdout)[key] for key in keys),
+          repr(got))
+    other = json.loads(run("--json", "--load", "a.safetensors", "--epochs", "0", "--seed",
+                           "9").stdout)
+    check("--load: other rows, about as good", abs(other["test_rmse"] -
+                                                   json.loads(saved.stdout)["test_rmse"]) < 0.1)
+    got = run("--json", "--load", "a.safetensors", "--epochs", "2")
+    check("--load: trains on", got.returncode == 0 and json.loads(got.stdout)["train_rmse"] <
+          json.loads(saved.stdout)["train_rmse"], repr(got))
+    whole = Path("a.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(whole[:-3])
+    zero = bytearray(whole)
+    at = 8 + size + header["price.scale"]["data_offsets"][0]
+    zero[at:at + 4] = bytes(4)
+    Path("zero.safetensors").write_bytes(zero)
+    bad("--load: another network", ["--load", "a.safetensors", "--hidden", "9"], "a.safetensors",
+        "'W1'", "(8, 9)")
+    bad("--load: fewer layers", ["--load", "a.safetensors", "--hidden", "64,64"], "a.safetensors")
+    bad("--load: another activation", ["--load", "a.safetensors", "--activation", "relu"],
+        "--activation sigmoid")
+    bad("--load: cut", ["--load", "cut.safetensors"], "cut.safetensors")
+    bad("--load: a scale of 0", ["--load", "zero.safetensors"], "zero.safetensors", "price.scale")
+    bad("--load: no such file", ["--load", "absent"], "absent", "No such file")
+    bad("--save: no such directory", ["--save", "absent/a", "--epochs", "1000000"],
+        "--save absent/a")
+    bad("--epochs 0 and a curve", ["--load", "a.safetensors", "--epochs", "0", "--loss-curve",
+                                   "a.svg"], "--loss-curve")
+    bad("--load and --resume", ["--load", "a.safetensors", "--resume", "r"], "--load")
+    bad("--save and --resume to one file", ["--save", "r", "--resume", "r"], "--resume")
+
+
+def test_resume():
+    constant = ["--json", "--schedule", "constant", "--optimizer", "momentum"]
+    once = run(*constant, "--epochs", "10", "--save", "once", "--loss-curve", "once.svg")
+    run(*constant, "--epochs", "5", "--resume", "run")
+    half = Path("run").read_bytes()
+    got = run(*constant, "--epochs", "10", "--resume", "run", "--save", "twice", "--loss-curve",
+              "twice.svg")
+    check("--resume: 10 epochs, 5 + 5 epochs: same results", got.returncode == 0 and
+          numbers(once.stdout) == numbers(got.stdout), repr(got))
+    check("--resume: same bits", Path("once").read_bytes() == Path("twice").read_bytes())
+    check("--resume: same curve", Path("once.svg").read_bytes() == Path("twice.svg").read_bytes())
+    got = run(*constant, "--epochs", "10", "--resume", "run")
+    check("--resume: nothing left to do", numbers(once.stdout) == numbers(got.stdout), repr(got))
+    for name, arguments, *expected in [
+            ("fewer epochs", ["--epochs", "9"], "10 epochs", "--epochs 9"),
+            ("another seed", ["--seed", "1"], "--seed"),
+            ("another rate", ["--lr", "0.3"], "--lr"),
+            ("another batch", ["--batch", "64"], "--batch"),
+            ("another schedule", ["--schedule", "cosine"], "--schedule"),
+            ("another network", ["--hidden", "3"], "W1"),
+            ("another optimiser", ["--optimizer", "adam", "--lr", "0.05"], "run")]:
+        bad("--resume: " + name, [*constant[1:], "--resume", "run", *arguments], "run", *expected)
+    Path("small.csv").write_text(text_of(houses()))
+    bad("--resume: other data", [*constant[1:], "--resume", "run", "--data", "small.csv", "--batch",
+                                 "38"], "run")
+    bad("--resume: weights alone", ["--resume", "once"], "once", "not a checkpoint")
+    Path("cut").write_bytes(half[:len(half) // 2])
+    bad("--resume: cut", ["--resume", "cut"], "cut")
+
+
+def test_killed():
+    arguments = ["--json", "--epochs", "300", "--hidden", "16"]
+    once = run(*arguments)
+    for _ in range(3):
+        process = subprocess.Popen([PROGRAM, *arguments, "--resume", "killed"],
+                                   stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        process.kill()
+        process.wait()
+    got = run(*arguments, "--resume", "killed")
+    check("--resume after kill -9: same bits", got.returncode == 0 and
+          numbers(got.stdout) == numbers(once.stdout), repr(got))
 
 
 def on_terminal(columns, **environment):

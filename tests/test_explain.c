@@ -220,12 +220,11 @@ enum { LONG = 100000 };
 
 static double seconds(void)
 {
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return (double)clock() / CLOCKS_PER_SEC;
 }
 
-/* Seconds that a chain of so many ops takes, forward, backward, in words and as a graph. */
+/* Processor seconds that a chain of so many ops takes, forward, backward, in words and as a graph.
+ */
 static double chain(int length)
 {
     double start = seconds();
@@ -239,7 +238,7 @@ static double chain(int length)
     for (const char *at = text; *at; at++)
         lines += *at == '\n';
     if (!good || lines < 2 * (size_t)length || !*graph)
-        start = -1e9;
+        start = 1e9;
     free(text);
     free(graph);
     ag_tape_free(tape);
@@ -265,7 +264,7 @@ static void a_long_chain(void **state)
     assert_int_equal(pthread_create(&thread, &attributes, long_chains, times), 0);
     pthread_join(thread, NULL);
     pthread_attr_destroy(&attributes);
-    if (times[1] > 40.0 * times[0] || times[1] > 60.0)
+    if (times[0] < 0.0 || times[1] < 0.0 || times[1] > 40.0 * times[0])
         fail_msg("%d ops: %.3f s; %d: %.3f s", LONG / 10, times[0], LONG, times[1]);
 }
 

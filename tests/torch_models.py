@@ -268,9 +268,9 @@ def train(what, here, there, path):
 torch.manual_seed(3)
 report = Report()
 with tempfile.TemporaryDirectory() as folder:
-    for title, theirs, ours in [("MLP", Perceptron, perceptron), ("CNN", Convolutional, convolutional),
-                                ("transformer", Transformer, transformer),
-                                ("GRU", Recurrent, recurrent)]:
+    for title, theirs, ours in [
+            ("MLP", Perceptron, perceptron), ("CNN", Convolutional, convolutional),
+            ("transformer", Transformer, transformer), ("GRU", Recurrent, recurrent)]:
         for number in (torch.float32, torch.float64):
             exchange(title, theirs, ours, number, os.path.join(folder, "weights.safetensors"))
 report.end()

@@ -15,6 +15,7 @@ struct groups {
     const ag_tape *tape;
     size_t outer, n, inner;
     void *maxima, *sums; /* one number for each group */
+    double least;        /* of softmax: what sums are raised to */
 };
 
 typedef void each_groups(const struct groups *g, const void *x, void *y);
@@ -42,7 +43,9 @@ static void for_groups(const ag_tape *tape, const struct record *r, each_groups 
     for (size_t i = 0; i < run.outer; i += most) {
         size_t some = run.outer - i < most ? run.outer - i : most;
         size_t start = i * run.inner * size;
-        struct groups g = {tape, some, run.n, run.inner, room, room + some * run.inner * size};
+        struct groups g = {tape,        some, run.n,
+                           run.inner,   room, room + some * run.inner * size,
+                           r->attr.p[0]};
         f(&g, (const char *)x->data + start * run.n, (char *)r->data + start * result);
     }
 }
@@ -103,19 +106,15 @@ static ag_tensor along(const struct op *op, ag_tensor x, int axis)
 
 /* ---- softmax: dx = y (dy - sum(dy y)) ---- */
 
-/* y = exp(x - max(x)) and its sums, which are at least 1 but where all of a group is minus
- * infinity.
- */
-static void exponentiate(const struct groups *g, const void *x, void *y)
+/* Sums are 1 at least, but 0 where all of a group is minus infinity: there, with least 1, y is 0
+ * and not NaN. */
+static void softmax_groups(const struct groups *g, const void *x, void *y)
 {
     shift(g, x, y);
     apply(g, UNARY_EXP, elements(g), y);
     reduce_groups(g, REDUCE_SUM, y, g->sums);
-}
-
-static void softmax_groups(const struct groups *g, const void *x, void *y)
-{
-    exponentiate(g, x, y);
+    scalar_forward(g->tape, BINARY_MAXIMUM, (int64_t)(g->outer * g->inner), g->sums, g->least,
+                   g->sums);
     combine(g, BINARY_DIV, y, g->sums, y);
 }
 
@@ -185,30 +184,7 @@ ag_tensor ag_log_softmax(ag_tensor x, int axis)
     return along(&log_softmax_op, x, axis);
 }
 
-/* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be, and 0, not NaN,
- * where all of a group is minus infinity ---- */
-
-static void masked_softmax_groups(const struct groups *g, const void *x, void *y)
-{
-    exponentiate(g, x, y);
-    scalar_forward(g->tape, BINARY_MAXIMUM, (int64_t)(g->outer * g->inner), g->sums, 1.0, g->sums);
-    combine(g, BINARY_DIV, y, g->sums, y);
-}
-
-static void masked_softmax_forward(ag_tape *tape, const struct record *r)
-{
-    for_groups(tape, r, masked_softmax_groups);
-}
-
-static const struct op masked_softmax_op = {
-    .name = "masked_softmax",
-    .inputs = 1,
-    .formula = "softmax($x$a)",
-    .precedence = CALL,
-    .shape = softmax_shape,
-    .forward = masked_softmax_forward,
-    .gradient = softmax_gradient,
-};
+/* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be ---- */
 
 static void logsumexp_groups(const struct groups *g, const void *x, void *y)
 {
@@ -235,8 +211,8 @@ static bool logsumexp_shape(struct call *call)
 
 static ag_tensor logsumexp_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    struct attributes attr = {.axes = find(y)->attr.axes};
-    return ag_mul(with_axes_kept(y, dy), record(&masked_softmax_op, operand_of(y, i), &attr));
+    struct attributes attr = {.axes = find(y)->attr.axes, .p = {1.0}};
+    return ag_mul(with_axes_kept(y, dy), record(&softmax_op, operand_of(y, i), &attr));
 }
 
 static const struct op logsumexp_op = {
@@ -263,7 +239,6 @@ ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep)
     return x;
 }
 
-static const struct op *const table[] = {&softmax_op, &log_softmax_op, &logsumexp_op,
-                                         &masked_softmax_op};
+static const struct op *const table[] = {&softmax_op, &log_softmax_op, &logsumexp_op};
 
 const struct op_list softmax_ops = {table, sizeof table / sizeof *table};
