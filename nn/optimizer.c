@@ -29,6 +29,7 @@ struct nn_optimizer {
     size_t count; /* of slots: the parameters there were when it was made */
     struct slot *slot;
     uint64_t accumulated; /* calls of nn_accumulate since the last step */
+    void *scratch;        /* of lion: room for the largest parameter */
 };
 
 nn_options nn_sgd(double rate)
@@ -106,10 +107,15 @@ nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
     struct slot *slot = ag_allocate(tape, count * sizeof *slot);
     if (!optimizer || !slot)
         return NULL;
-    for (size_t i = 0; i < count; i++)
+    int64_t most = 0;
+    for (size_t i = 0; i < count; i++) {
         slot[i] = (struct slot){.w = nn_params_at(params, i), .rate_scale = 1, .weight_decay = -1};
+        most = ag_count(slot[i].w) > most ? ag_count(slot[i].w) : most;
+    }
     *optimizer = (nn_optimizer){.params = params, .options = options, .count = count, .slot = slot};
-    return optimizer;
+    if (options.method == NN_LION)
+        optimizer->scratch = ag_allocate(tape, (size_t)most * sizeof(double));
+    return options.method == NN_LION && !optimizer->scratch ? NULL : optimizer;
 }
 
 /* ---- Norm ---- */
@@ -312,51 +318,42 @@ static void update_adam(const nn_options *o, struct slot *slot, double scale)
     ag_update_adam(slot->w, slot->gradient, slot->state[0], slot->state[1], &adam);
 }
 
-/* One element after the other; of each array, one of the two pointers is NULL. */
-struct lion {
-    const nn_options *options;
-    double scale;
-    const float *w32, *g32, *m32;
-    const double *w64, *g64, *m64;
-    int64_t i;
-};
+/* out = w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w) */
+#define DEFINE_LION(real)                                                                          \
+    static void lion_##real(const nn_options *o, double scale, int64_t count, const real *w,       \
+                            const real *g, const real *m, real *out)                               \
+    {                                                                                              \
+        const real beta = (real)o->beta1, fresh = (real)((1.0 - o->beta1) * scale);                \
+        const real rate = (real)o->rate, keep = (real)(1.0 - o->rate * o->weight_decay);           \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            real u = beta * m[i] + fresh * g[i];                                                   \
+            out[i] = keep * w[i] - rate * (u > 0 ? 1 : u < 0 ? -1 : u); /* NaN stays NaN */        \
+        }                                                                                          \
+    }
 
-/* w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w) */
-static double lion_value(void *context)
-{
-    struct lion *lion = context;
-    const nn_options *o = lion->options;
-    int64_t i = lion->i++;
-    double w = lion->w32 ? (double)lion->w32[i] : lion->w64[i];
-    double g = (lion->g32 ? (double)lion->g32[i] : lion->g64[i]) * lion->scale;
-    double m = lion->m32 ? (double)lion->m32[i] : lion->m64[i];
-    double u = o->beta1 * m + (1.0 - o->beta1) * g;
-    double sign = u > 0.0 ? 1.0 : u < 0.0 ? -1.0 : u; /* NaN stays NaN */
-    return w - o->rate * (sign + o->weight_decay * w);
-}
+DEFINE_LION(float)
+DEFINE_LION(double)
 
-static void update_lion(const nn_options *o, struct slot *slot, double scale)
+/* scratch has room for the elements of w. */
+static void update_lion(const nn_options *o, struct slot *slot, double scale, void *scratch)
 {
     ag_tensor w = slot->w, g = slot->gradient, m = slot->state[0];
-    struct lion lion = {.options = o, .scale = scale};
+    int64_t count = ag_count(w);
     if (ag_tape_dtype(w.tape) == AG_F32) {
-        lion.w32 = ag_data_f32(w);
-        lion.g32 = ag_data_f32(g);
-        lion.m32 = ag_data_f32(m);
+        lion_float(o, scale, count, ag_data_f32(w), ag_data_f32(g), ag_data_f32(m), scratch);
+        ag_set_f32(w, scratch, (size_t)count);
     } else {
-        lion.w64 = ag_data_f64(w);
-        lion.g64 = ag_data_f64(g);
-        lion.m64 = ag_data_f64(m);
+        lion_double(o, scale, count, ag_data_f64(w), ag_data_f64(g), ag_data_f64(m), scratch);
+        ag_set_f64(w, scratch, (size_t)count);
     }
     /* m = m - (beta2 - 1) (g - m) */
-    const ag_sgd towards = {.rate = o->beta2 - 1.0, .weight_decay = -1.0, .scale = scale};
-    if (ag_set_each(w, lion_value, &lion))
-        ag_update_sgd(m, g, (ag_tensor){0}, &towards);
+    ag_update_sgd(m, g, (ag_tensor){0},
+                  &(ag_sgd){.rate = o->beta2 - 1.0, .weight_decay = -1.0, .scale = scale});
 }
 
-static void update(const nn_options *options, struct slot *slot, double scale)
+static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
 {
-    nn_options o = *options;
+    nn_options o = optimizer->options;
     o.rate *= slot->rate_scale;
     if (slot->weight_decay >= 0.0)
         o.weight_decay = slot->weight_decay;
@@ -364,7 +361,7 @@ static void update(const nn_options *options, struct slot *slot, double scale)
     if (o.method == NN_SGD)
         update_sgd(&o, slot, scale);
     else if (o.method == NN_LION)
-        update_lion(&o, slot, scale);
+        update_lion(&o, slot, scale, optimizer->scratch);
     else
         update_adam(&o, slot, scale);
 }
@@ -388,7 +385,7 @@ bool nn_step(nn_optimizer *optimizer)
     for (size_t i = 0; i < optimizer->count; i++) {
         struct slot *slot = &optimizer->slot[i];
         if (slot->gradient.tape)
-            update(&optimizer->options, slot, scale);
+            update(optimizer, slot, scale);
         slot->summed = false;
     }
     optimizer->accumulated = 0;

@@ -8,6 +8,7 @@
 #include "explain.h"
 #include "output.h"
 #include "report.h"
+#include "weights.h"
 
 enum { TRAINED = 0, FAILED = 1, MISTAKE = 2 }; /* exit status */
 
@@ -64,6 +65,7 @@ static bool train(struct trainer *t, const struct options *options)
     /* Beside JSON there may be a bar, but no lines. */
     progress_begin(&progress, options->json ? stderr : stdout, options->epochs,
                    t->houses->split.train_count);
+    progress_skip(&progress, t->done);
     if (options->quiet || (options->json && !progress.bar))
         progress.out = NULL;
     if (lines)
@@ -96,15 +98,20 @@ static bool only_explains(const struct options *options)
     return options->summary || options->explain || options->dot || options->dot_backward;
 }
 
-static int run(const struct options *options, const struct houses *houses, ag_rng *rng,
-               double start)
+static int run(const struct options *options, struct houses *houses, ag_rng *rng, double start)
 {
     struct trainer trainer;
     bool good = trainer_init(&trainer, houses, options, rng);
+    if (good && !weights_begin(&trainer, houses)) {
+        trainer_free(&trainer);
+        return MISTAKE;
+    }
     if (good && only_explains(options))
         good = explain(&trainer, options);
     else
-        good = good && train(&trainer, options) && report(&trainer, options, start) &&
+        good = good && train(&trainer, options) &&
+               (!options->save || weights_save(&trainer, options->save)) &&
+               report(&trainer, options, start) &&
                (!options->loss_curve || draw_curve(&trainer, options));
     trainer_free(&trainer);
     return good ? TRAINED : FAILED;
@@ -113,6 +120,8 @@ static int run(const struct options *options, const struct houses *houses, ag_rn
 static bool check_outputs(const struct options *options)
 {
     return (!options->loss_curve || output_check("--loss-curve", options->loss_curve)) &&
+           (!options->save || output_check("--save", options->save)) &&
+           (!options->resume || output_check("--resume", options->resume)) &&
            (!options->dot || output_check("--dot", options->dot)) &&
            (!options->dot_backward || output_check("--dot-backward", options->dot_backward));
 }

@@ -35,7 +35,7 @@ static const struct option table[] = {
      "units of each hidden layer, at most 8 layers (64)"},
     {"--activation", "NAME", CHOICE, AT(activation), 0, 0, activation_names,
      "sigmoid, tanh or relu (sigmoid)"},
-    {"--epochs", "N", WHOLE, AT(epochs), 1, 1e6, NULL, "walks over the training part (100)"},
+    {"--epochs", "N", WHOLE, AT(epochs), 0, 1e6, NULL, "walks over the training part (100)"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1e9, NULL,
      "rows in a batch (128, or all if there are fewer)"},
     {"--optimizer", "NAME", CHOICE, AT(optimizer), 0, 0, optimizer_names,
@@ -54,6 +54,16 @@ static const struct option table[] = {
      "the same seed gives the same bits"},
     {"--loss-curve", "FILE", TEXT, AT(loss_curve), 0, 0, NULL,
      "draws training and validation loss as an SVG picture"},
+    {"--save", "FILE", TEXT, AT(save), 0, 0, NULL,
+     "writes the weights, and by what data was standardised, as\n"
+     "safetensors"},
+    {"--load", "FILE", TEXT, AT(load), 0, 0, NULL,
+     "begins with the weights of such a file, of the same\n"
+     "--hidden and --activation; --epochs 0 only measures them"},
+    {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL,
+     "goes on from this checkpoint, if it is there, with the\n"
+     "same bits as if never interrupted; writes it after each\n"
+     "epoch"},
     {"--summary", NULL, FLAG, AT(summary), 0, 0, NULL,
      "prints a table of the network's parameters"},
     {"--explain", NULL, FLAG, AT(explain), 0, 0, NULL,
@@ -206,6 +216,14 @@ static bool complete(struct options *options)
     static const double rates[] = {[SGD] = 0.1, [MOMENTUM] = 0.05, [ADAM] = 0.02, [ADAMW] = 0.02};
     if (options->rate < 0.0)
         options->rate = rates[options->optimizer];
+    if (!options->epochs && !options->load)
+        return mistake("--epochs 0: trains nothing; it must be at least 1, but with --load");
+    if (!options->epochs && options->loss_curve)
+        return mistake("--loss-curve %s: there is no curve of 0 epochs", options->loss_curve);
+    if (options->load && options->resume)
+        return mistake("--load and --resume: each brings weights; give one of them");
+    if (options->save && options->resume && !strcmp(options->save, options->resume))
+        return mistake("--save and --resume: both name %s", options->save);
     return options->warmup <= options->epochs ||
            mistake("--warmup %llu: more than all epochs, %llu", (unsigned long long)options->warmup,
                    (unsigned long long)options->epochs);

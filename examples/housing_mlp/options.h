@@ -25,6 +25,8 @@ struct options {
     double rate;                          /* not given: that of the optimiser */
     double weight_decay;
     const char *loss_curve;         /* an SVG file, or NULL */
+    const char *save, *load;        /* safetensors files of weights, or NULL */
+    const char *resume;             /* a checkpoint, or NULL */
     const char *dot, *dot_backward; /* Graphviz files, or NULL */
     bool summary, explain, trace_nan, json, quiet, help;
 };

@@ -27,6 +27,12 @@ void progress_begin(struct progress *p, FILE *out, size_t epochs, size_t rows_pe
                            .start = seconds_now()};
 }
 
+void progress_skip(struct progress *p, size_t epochs)
+{
+    p->epoch = epochs;
+    p->done = p->skipped = p->epochs ? epochs * (p->rows / p->epochs) : 0;
+}
+
 static size_t terminal_width(FILE *out)
 {
     struct winsize size;
@@ -58,10 +64,10 @@ static void write_bar(const struct progress *p, size_t width)
 static void draw(struct progress *p)
 {
     char head[60], speed[30], tail[160];
-    double spent = seconds_now() - p->start;
-    double left = p->done ? spent * (double)(p->rows - p->done) / (double)p->done : 0.0;
+    double spent = seconds_now() - p->start, done = (double)(p->done - p->skipped);
+    double left = done > 0.0 ? spent * (double)(p->rows - p->done) / done : 0.0;
     unsigned seconds = (unsigned)(left < 3.6e6 ? left + 0.5 : 3.6e6);
-    write_speed(speed, sizeof speed, spent > 0.0 ? (double)p->done / spent : 0.0);
+    write_speed(speed, sizeof speed, spent > 0.0 ? done / spent : 0.0);
     snprintf(head, sizeof head, "epoch %*zu/%zu ", p->digits,
              p->epoch < p->epochs ? p->epoch + 1 : p->epochs, p->epochs);
     size_t used = 0;
@@ -106,7 +112,7 @@ void progress_epoch(struct progress *p, double train, double validation)
         return;
     char speed[30];
     double spent = seconds_now() - p->start;
-    write_speed(speed, sizeof speed, spent > 0.0 ? (double)p->done / spent : 0.0);
+    write_speed(speed, sizeof speed, spent > 0.0 ? (double)(p->done - p->skipped) / spent : 0.0);
     fprintf(p->out, "epoch %*zu/%zu  train %.4f  validation %.4f  %s\n", p->digits, p->epoch,
             p->epochs, train, validation, speed);
     fflush(p->out);

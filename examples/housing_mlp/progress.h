@@ -11,7 +11,8 @@ struct progress {
     bool bar, colour, drawn;
     int digits;           /* of the number of epochs */
     size_t epochs, epoch; /* in all, and finished */
-    size_t rows, done;    /* in all, and done */
+    size_t rows, done;    /* in all, and done; */
+    size_t skipped;       /* of those, before a resume */
     double start, shown;  /* seconds_now() */
     double train, validation;
 };
@@ -21,6 +22,9 @@ double seconds_now(void);
 
 /* Heeds the terminal's width, TERM=dumb and NO_COLOR (https://no-color.org). */
 void progress_begin(struct progress *p, FILE *out, size_t epochs, size_t rows_per_epoch);
+
+/* So many epochs were done before. */
+void progress_skip(struct progress *p, size_t epochs);
 void progress_rows(struct progress *p, size_t rows);
 void progress_epoch(struct progress *p, double train, double validation);
 

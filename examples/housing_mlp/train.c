@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "weights.h"
+
 enum { CHUNK = 1024 }; /* rows predicted at once */
 
 static bool failed(struct trainer *t)
@@ -51,12 +53,12 @@ bool trainer_init(struct trainer *t, const struct houses *houses, const struct o
     size_t rows = houses->split.train_count, batch = options->batch;
     size_t most = batch > CHUNK ? batch : CHUNK;
     nn_error error;
-    *t = (struct trainer){.houses = houses, .tape = ag_tape_new(AG_F32)};
+    *t = (struct trainer){.houses = houses, .options = options, .tape = ag_tape_new(AG_F32)};
     t->schedule = make_schedule(options, (rows + batch - 1) / batch);
     t->features = calloc(most, FEATURES * sizeof *t->features);
     t->prices = calloc(most, sizeof *t->prices);
-    t->history.train = calloc(options->epochs, sizeof(double));
-    t->history.validation = calloc(options->epochs, sizeof(double));
+    t->history.train = calloc(options->epochs + 1, sizeof(double));
+    t->history.validation = calloc(options->epochs + 1, sizeof(double));
     t->history.epochs = options->epochs;
     if (!t->tape || !t->features || !t->prices || !t->history.train || !t->history.validation) {
         fputs("housing_mlp: out of memory\n", stderr);
@@ -68,7 +70,8 @@ bool trainer_init(struct trainer *t, const struct houses *houses, const struct o
     }
     ag_trace_nonfinite(t->tape, options->trace_nan);
     t->params = nn_params_new(t->tape, ag_rng_next(rng));
-    if (!t->params || !perceptron_init(&t->model, t->params, FEATURES, options))
+    if (!t->params || !perceptron_init(&t->model, t->params, FEATURES, options) ||
+        !weights_prepare(t))
         return failed(t);
     t->optimizer = nn_optimizer_new(t->params, optimizer_options(options));
     return t->optimizer || failed(t);
@@ -143,9 +146,10 @@ static bool train_epoch(struct trainer *t, double *loss)
     return true;
 }
 
-/* One epoch, and then the validation loss; predicted is (validation rows). */
-static bool run_epoch(struct trainer *t, size_t epoch, double *predicted)
+/* One epoch, then the validation loss and the checkpoint; predicted is (validation rows). */
+static bool run_epoch(struct trainer *t, double *predicted)
 {
+    size_t epoch = t->done;
     const struct houses *houses = t->houses;
     const nn_split *split = &houses->split;
     double *train = &t->history.train[epoch], *validation = &t->history.validation[epoch], loss;
@@ -157,7 +161,8 @@ static bool run_epoch(struct trainer *t, size_t epoch, double *predicted)
     if (!isfinite(*validation))
         return diverged(t, "validation", *validation);
     progress_epoch(t->progress, *train, *validation);
-    return true;
+    t->done++;
+    return !t->options->resume || weights_checkpoint(t);
 }
 
 bool trainer_run(struct trainer *t, struct progress *progress)
@@ -167,8 +172,8 @@ bool trainer_run(struct trainer *t, struct progress *progress)
     if (!good)
         fputs("housing_mlp: out of memory\n", stderr);
     t->progress = progress;
-    for (size_t i = 0; good && i < t->history.epochs; i++)
-        good = run_epoch(t, i, predicted);
+    while (good && t->done < t->history.epochs)
+        good = run_epoch(t, predicted);
     t->progress = NULL;
     free(predicted);
     return good;

@@ -21,12 +21,15 @@ struct trainer {
     nn_optimizer *optimizer;
     nn_schedule schedule;
     nn_batches batches;
+    const struct options *options;
     uint64_t step;             /* steps done */
+    size_t done;               /* epochs done, those before a resume too */
     ag_tensor x, y, loss;      /* of the training program on the tape: */
     size_t recorded;           /* its batch's rows; 0: no training program is on the tape */
     float *features, *prices;  /* a batch or chunk: (n, FEATURES) and (n, 1) */
     struct progress *progress; /* of trainer_run, else NULL */
     struct history history;
+    ag_tensor scaler[4]; /* see weights.h */
 };
 
 /* options->batch must not be more than the training part. Functions that can fail have told why on
@@ -38,7 +41,7 @@ void trainer_free(struct trainer *t);
 /* Puts the training program on the tape: the loss of a batch of so many rows and its gradients. */
 bool trainer_record(struct trainer *t, size_t rows);
 
-/* All epochs. */
+/* All epochs that are not done yet. */
 bool trainer_run(struct trainer *t, struct progress *progress);
 
 /* The predicted prices of these rows in units of $100,000; out is (count). */
