@@ -318,16 +318,17 @@ static void update_adam(const nn_options *o, struct slot *slot, double scale)
     ag_update_adam(slot->w, slot->gradient, slot->state[0], slot->state[1], &adam);
 }
 
-/* out = w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w) */
+/* out = w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w). The sign is written so that
+ * compilers use vectors; 0 u makes NaN of what is not finite. */
 #define DEFINE_LION(real)                                                                          \
     static void lion_##real(const nn_options *o, double scale, int64_t count, const real *w,       \
-                            const real *g, const real *m, real *out)                               \
+                            const real *g, const real *m, real *restrict out)                      \
     {                                                                                              \
         const real beta = (real)o->beta1, fresh = (real)((1.0 - o->beta1) * scale);                \
         const real rate = (real)o->rate, keep = (real)(1.0 - o->rate * o->weight_decay);           \
         for (int64_t i = 0; i < count; i++) {                                                      \
-            real u = beta * m[i] + fresh * g[i];                                                   \
-            out[i] = keep * w[i] - rate * (u > 0 ? 1 : u < 0 ? -1 : u); /* NaN stays NaN */        \
+            real u = beta * m[i] + fresh * g[i], sign = (real)((u > 0) - (u < 0));                 \
+            out[i] = keep * w[i] - rate * (sign + 0 * u);                                          \
         }                                                                                          \
     }
 
