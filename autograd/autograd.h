@@ -75,7 +75,10 @@ typedef struct {
  * clipped, so AG_END stands for the end and, where step is negative, -AG_END for the beginning. A
  * step of 0 counts as 1. */
 #define AG_END INT64_MAX
-#define AG_ALL {0, AG_END, 1}
+#define AG_ALL                                                                                     \
+    {                                                                                              \
+        0, AG_END, 1                                                                               \
+    }
 typedef struct {
     int64_t start, stop, step;
 } ag_range;
@@ -107,17 +110,17 @@ template <int n> inline ag_ranges ag_ranges_literal(const ag_range (&range)[n])
     return ranges;
 }
 }
-#define AG_SHAPE(...) ag_shape_literal(__VA_ARGS__)
-#define AG_AXES(...)  ag_axes_literal(__VA_ARGS__)
+#define AG_SHAPE(...)  ag_shape_literal(__VA_ARGS__)
+#define AG_AXES(...)   ag_axes_literal(__VA_ARGS__)
 #define AG_RANGES(...) ag_ranges_literal({__VA_ARGS__})
-#define AG_SCALAR     ag_shape_literal()
+#define AG_SCALAR      ag_shape_literal()
 #else
 #define AG_SHAPE(...)                                                                              \
     ((ag_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define AG_AXES(...) ((ag_axes){(int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}})
 #define AG_RANGES(...)                                                                             \
     ((ag_ranges){(int)(sizeof((ag_range[]){__VA_ARGS__}) / sizeof(ag_range)), {__VA_ARGS__}})
-#define AG_SCALAR    ((ag_shape){0, {0}})
+#define AG_SCALAR ((ag_shape){0, {0}})
 #endif
 
 /* ---- The tape ---- */
@@ -136,12 +139,13 @@ AG_API void ag_tape_free(ag_tape *tape);
 AG_API void ag_tape_reset(ag_tape *tape);
 
 /* Runs every record again, in order, on the values that parameters, buffers and inputs have now.
- * Gives the same bits as recording it all afresh; builds, checks and allocates nothing. */
+ * Gives the same bits as recording it all afresh; builds and checks nothing and, but for the first
+ * time after recording, allocates nothing. */
 AG_API bool ag_replay(ag_tape *tape);
 
-/* While on, running stops at the first record, forward or backward, whose result has a NaN or an
- * infinity: the sticky error names it with its expression, the element, and the operands' values.
- * For debugging: searches every value. */
+/* While on, the first record, forward or backward, whose result has a NaN or an infinity becomes
+ * the sticky error, which names it with its expression, the element, and the operands' values. For
+ * debugging: searches every value. */
 AG_API void ag_trace_nonfinite(ag_tape *tape, bool on);
 
 AG_API ag_dtype ag_tape_dtype(const ag_tape *tape);
@@ -238,11 +242,11 @@ AG_API ag_tensor ag_parameter_at(ag_tape *tape, size_t index);
 
 /* Element-wise with broadcasting: shapes are aligned at their last axes; sizes must agree or one of
  * them be 1. */
-AG_API ag_tensor ag_add(ag_tensor x, ag_tensor y); /* x + y */
-AG_API ag_tensor ag_sub(ag_tensor x, ag_tensor y); /* x - y */
-AG_API ag_tensor ag_mul(ag_tensor x, ag_tensor y); /* x * y */
-AG_API ag_tensor ag_div(ag_tensor x, ag_tensor y); /* x / y */
-AG_API ag_tensor ag_pow(ag_tensor x, ag_tensor y); /* x^y; NaN for x < 0 if y isn't whole */
+AG_API ag_tensor ag_add(ag_tensor x, ag_tensor y);     /* x + y */
+AG_API ag_tensor ag_sub(ag_tensor x, ag_tensor y);     /* x - y */
+AG_API ag_tensor ag_mul(ag_tensor x, ag_tensor y);     /* x * y */
+AG_API ag_tensor ag_div(ag_tensor x, ag_tensor y);     /* x / y */
+AG_API ag_tensor ag_pow(ag_tensor x, ag_tensor y);     /* x^y; NaN for x < 0 if y isn't whole */
 AG_API ag_tensor ag_maximum(ag_tensor x, ag_tensor y); /* NaN if either is; where they are equal, */
 AG_API ag_tensor ag_minimum(ag_tensor x, ag_tensor y); /* each gets half of the gradient */
 AG_API ag_tensor ag_where(ag_tensor condition, ag_tensor x,
@@ -273,7 +277,7 @@ AG_API ag_tensor ag_sqrt(ag_tensor x);    /* NaN below 0 */
 AG_API ag_tensor ag_square(ag_tensor x);  /* x * x */
 AG_API ag_tensor ag_sigmoid(ag_tensor x); /* 1 / (1 + e^-x) */
 AG_API ag_tensor ag_tanh(ag_tensor x);
-AG_API ag_tensor ag_relu(ag_tensor x); /* max(x, 0); its gradient at 0 is 0 */
+AG_API ag_tensor ag_relu(ag_tensor x);                     /* max(x, 0); its gradient at 0 is 0 */
 AG_API ag_tensor ag_leaky_relu(ag_tensor x, double slope); /* x where x > 0, else slope * x */
 AG_API ag_tensor ag_elu(ag_tensor x, double alpha); /* x where x > 0, else alpha * (e^x - 1) */
 AG_API ag_tensor ag_gelu(ag_tensor x);              /* x/2 * (1 + erf(x / sqrt(2))) */
@@ -318,7 +322,7 @@ AG_API ag_tensor ag_var_axes(ag_tensor x, ag_axes axes, int correction, bool kee
 AG_API ag_tensor ag_softmax(ag_tensor x, int axis);     /* e^x / sum(e^x) */
 AG_API ag_tensor ag_log_softmax(ag_tensor x, int axis); /* x - log(sum(e^x)) */
 AG_API ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes,
-                              bool keep);           /* log(sum(e^x)) over the named axes */
+                              bool keep);          /* log(sum(e^x)) over the named axes */
 AG_API ag_tensor ag_cumsum(ag_tensor x, int axis); /* y[i] = x[0] + ... + x[i] */
 AG_API ag_tensor ag_argmax(ag_tensor x, int axis,
                            bool keep); /* position of the first of the greatest; no gradient */
@@ -333,7 +337,7 @@ AG_API ag_tensor ag_sum_to(ag_tensor x,
                            ag_shape shape); /* the reverse: sums what a broadcast repeated */
 
 /* Elements in another order. */
-AG_API ag_tensor ag_permute(ag_tensor x, ag_axes axes); /* axis i of the result is x's axes[i] */
+AG_API ag_tensor ag_permute(ag_tensor x, ag_axes axes);   /* axis i of the result is x's axes[i] */
 AG_API ag_tensor ag_slice(ag_tensor x, ag_ranges ranges); /* x[start:stop:step, ...] */
 AG_API ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after,
                         double value); /* so many values before and after, for each axis */
@@ -466,94 +470,94 @@ AG_API bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v,
 
 /* Each op under its own name, with the place of the call; AG_NO_LOCATIONS leaves this out. */
 #ifndef AG_NO_LOCATIONS
-#define AG_AT(call)          ag_at(call, __FILE__, __LINE__)
-#define ag_parameter(...)    AG_AT(ag_parameter(__VA_ARGS__))
-#define ag_buffer(...)       AG_AT(ag_buffer(__VA_ARGS__))
-#define ag_input(...)        AG_AT(ag_input(__VA_ARGS__))
-#define ag_input_f32(...)    AG_AT(ag_input_f32(__VA_ARGS__))
-#define ag_input_f64(...)    AG_AT(ag_input_f64(__VA_ARGS__))
-#define ag_full(...)         AG_AT(ag_full(__VA_ARGS__))
-#define ag_name(...)         AG_AT(ag_name(__VA_ARGS__))
-#define ag_add(...)          AG_AT(ag_add(__VA_ARGS__))
-#define ag_sub(...)          AG_AT(ag_sub(__VA_ARGS__))
-#define ag_mul(...)          AG_AT(ag_mul(__VA_ARGS__))
-#define ag_div(...)          AG_AT(ag_div(__VA_ARGS__))
-#define ag_add_scalar(...)   AG_AT(ag_add_scalar(__VA_ARGS__))
-#define ag_sub_scalar(...)   AG_AT(ag_sub_scalar(__VA_ARGS__))
-#define ag_mul_scalar(...)   AG_AT(ag_mul_scalar(__VA_ARGS__))
-#define ag_div_scalar(...)   AG_AT(ag_div_scalar(__VA_ARGS__))
-#define ag_scalar_sub(...)   AG_AT(ag_scalar_sub(__VA_ARGS__))
-#define ag_scalar_div(...)   AG_AT(ag_scalar_div(__VA_ARGS__))
-#define ag_neg(...)          AG_AT(ag_neg(__VA_ARGS__))
-#define ag_exp(...)          AG_AT(ag_exp(__VA_ARGS__))
-#define ag_log(...)          AG_AT(ag_log(__VA_ARGS__))
-#define ag_sqrt(...)         AG_AT(ag_sqrt(__VA_ARGS__))
-#define ag_square(...)       AG_AT(ag_square(__VA_ARGS__))
-#define ag_sigmoid(...)      AG_AT(ag_sigmoid(__VA_ARGS__))
-#define ag_tanh(...)         AG_AT(ag_tanh(__VA_ARGS__))
-#define ag_relu(...)         AG_AT(ag_relu(__VA_ARGS__))
-#define ag_leaky_relu(...)   AG_AT(ag_leaky_relu(__VA_ARGS__))
-#define ag_elu(...)          AG_AT(ag_elu(__VA_ARGS__))
-#define ag_gelu(...)         AG_AT(ag_gelu(__VA_ARGS__))
-#define ag_gelu_tanh(...)    AG_AT(ag_gelu_tanh(__VA_ARGS__))
-#define ag_silu(...)         AG_AT(ag_silu(__VA_ARGS__))
-#define ag_softplus(...)     AG_AT(ag_softplus(__VA_ARGS__))
-#define ag_abs(...)          AG_AT(ag_abs(__VA_ARGS__))
-#define ag_sign(...)         AG_AT(ag_sign(__VA_ARGS__))
-#define ag_sin(...)          AG_AT(ag_sin(__VA_ARGS__))
-#define ag_cos(...)          AG_AT(ag_cos(__VA_ARGS__))
-#define ag_erf(...)          AG_AT(ag_erf(__VA_ARGS__))
-#define ag_pow(...)          AG_AT(ag_pow(__VA_ARGS__))
-#define ag_pow_scalar(...)   AG_AT(ag_pow_scalar(__VA_ARGS__))
-#define ag_clip(...)         AG_AT(ag_clip(__VA_ARGS__))
-#define ag_maximum(...)      AG_AT(ag_maximum(__VA_ARGS__))
-#define ag_minimum(...)      AG_AT(ag_minimum(__VA_ARGS__))
-#define ag_where(...)        AG_AT(ag_where(__VA_ARGS__))
-#define ag_greater(...)      AG_AT(ag_greater(__VA_ARGS__))
-#define ag_greater_equal(...) AG_AT(ag_greater_equal(__VA_ARGS__))
-#define ag_less(...)         AG_AT(ag_less(__VA_ARGS__))
-#define ag_less_equal(...)   AG_AT(ag_less_equal(__VA_ARGS__))
-#define ag_equal(...)        AG_AT(ag_equal(__VA_ARGS__))
-#define ag_not_equal(...)    AG_AT(ag_not_equal(__VA_ARGS__))
-#define ag_max(...)          AG_AT(ag_max(__VA_ARGS__))
-#define ag_min(...)          AG_AT(ag_min(__VA_ARGS__))
-#define ag_var(...)          AG_AT(ag_var(__VA_ARGS__))
-#define ag_max_axes(...)     AG_AT(ag_max_axes(__VA_ARGS__))
-#define ag_min_axes(...)     AG_AT(ag_min_axes(__VA_ARGS__))
-#define ag_var_axes(...)     AG_AT(ag_var_axes(__VA_ARGS__))
-#define ag_softmax(...)      AG_AT(ag_softmax(__VA_ARGS__))
-#define ag_log_softmax(...)  AG_AT(ag_log_softmax(__VA_ARGS__))
-#define ag_logsumexp(...)    AG_AT(ag_logsumexp(__VA_ARGS__))
-#define ag_cumsum(...)       AG_AT(ag_cumsum(__VA_ARGS__))
-#define ag_argmax(...)       AG_AT(ag_argmax(__VA_ARGS__))
-#define ag_matmul(...)       AG_AT(ag_matmul(__VA_ARGS__))
-#define ag_linear(...)       AG_AT(ag_linear(__VA_ARGS__))
-#define ag_sum(...)          AG_AT(ag_sum(__VA_ARGS__))
-#define ag_mean(...)         AG_AT(ag_mean(__VA_ARGS__))
-#define ag_sum_axes(...)     AG_AT(ag_sum_axes(__VA_ARGS__))
-#define ag_mean_axes(...)    AG_AT(ag_mean_axes(__VA_ARGS__))
-#define ag_mean_square(...)  AG_AT(ag_mean_square(__VA_ARGS__))
-#define ag_transpose(...)    AG_AT(ag_transpose(__VA_ARGS__))
-#define ag_reshape(...)      AG_AT(ag_reshape(__VA_ARGS__))
-#define ag_broadcast_to(...) AG_AT(ag_broadcast_to(__VA_ARGS__))
-#define ag_sum_to(...)       AG_AT(ag_sum_to(__VA_ARGS__))
-#define ag_permute(...)        AG_AT(ag_permute(__VA_ARGS__))
-#define ag_slice(...)          AG_AT(ag_slice(__VA_ARGS__))
-#define ag_pad(...)            AG_AT(ag_pad(__VA_ARGS__))
-#define ag_concat(...)         AG_AT(ag_concat(__VA_ARGS__))
-#define ag_stack(...)          AG_AT(ag_stack(__VA_ARGS__))
-#define ag_take(...)           AG_AT(ag_take(__VA_ARGS__))
-#define ag_one_hot(...)        AG_AT(ag_one_hot(__VA_ARGS__))
-#define ag_conv1d(...)         AG_AT(ag_conv1d(__VA_ARGS__))
-#define ag_conv2d(...)         AG_AT(ag_conv2d(__VA_ARGS__))
-#define ag_max_pool1d(...)     AG_AT(ag_max_pool1d(__VA_ARGS__))
-#define ag_max_pool2d(...)     AG_AT(ag_max_pool2d(__VA_ARGS__))
-#define ag_avg_pool1d(...)     AG_AT(ag_avg_pool1d(__VA_ARGS__))
-#define ag_avg_pool2d(...)     AG_AT(ag_avg_pool2d(__VA_ARGS__))
-#define ag_layer_norm(...)     AG_AT(ag_layer_norm(__VA_ARGS__))
-#define ag_rms_norm(...)       AG_AT(ag_rms_norm(__VA_ARGS__))
-#define ag_batch_norm(...)     AG_AT(ag_batch_norm(__VA_ARGS__))
-#define ag_dropout(...)        AG_AT(ag_dropout(__VA_ARGS__))
+#define AG_AT(call)                          ag_at(call, __FILE__, __LINE__)
+#define ag_parameter(...)                    AG_AT(ag_parameter(__VA_ARGS__))
+#define ag_buffer(...)                       AG_AT(ag_buffer(__VA_ARGS__))
+#define ag_input(...)                        AG_AT(ag_input(__VA_ARGS__))
+#define ag_input_f32(...)                    AG_AT(ag_input_f32(__VA_ARGS__))
+#define ag_input_f64(...)                    AG_AT(ag_input_f64(__VA_ARGS__))
+#define ag_full(...)                         AG_AT(ag_full(__VA_ARGS__))
+#define ag_name(...)                         AG_AT(ag_name(__VA_ARGS__))
+#define ag_add(...)                          AG_AT(ag_add(__VA_ARGS__))
+#define ag_sub(...)                          AG_AT(ag_sub(__VA_ARGS__))
+#define ag_mul(...)                          AG_AT(ag_mul(__VA_ARGS__))
+#define ag_div(...)                          AG_AT(ag_div(__VA_ARGS__))
+#define ag_add_scalar(...)                   AG_AT(ag_add_scalar(__VA_ARGS__))
+#define ag_sub_scalar(...)                   AG_AT(ag_sub_scalar(__VA_ARGS__))
+#define ag_mul_scalar(...)                   AG_AT(ag_mul_scalar(__VA_ARGS__))
+#define ag_div_scalar(...)                   AG_AT(ag_div_scalar(__VA_ARGS__))
+#define ag_scalar_sub(...)                   AG_AT(ag_scalar_sub(__VA_ARGS__))
+#define ag_scalar_div(...)                   AG_AT(ag_scalar_div(__VA_ARGS__))
+#define ag_neg(...)                          AG_AT(ag_neg(__VA_ARGS__))
+#define ag_exp(...)                          AG_AT(ag_exp(__VA_ARGS__))
+#define ag_log(...)                          AG_AT(ag_log(__VA_ARGS__))
+#define ag_sqrt(...)                         AG_AT(ag_sqrt(__VA_ARGS__))
+#define ag_square(...)                       AG_AT(ag_square(__VA_ARGS__))
+#define ag_sigmoid(...)                      AG_AT(ag_sigmoid(__VA_ARGS__))
+#define ag_tanh(...)                         AG_AT(ag_tanh(__VA_ARGS__))
+#define ag_relu(...)                         AG_AT(ag_relu(__VA_ARGS__))
+#define ag_leaky_relu(...)                   AG_AT(ag_leaky_relu(__VA_ARGS__))
+#define ag_elu(...)                          AG_AT(ag_elu(__VA_ARGS__))
+#define ag_gelu(...)                         AG_AT(ag_gelu(__VA_ARGS__))
+#define ag_gelu_tanh(...)                    AG_AT(ag_gelu_tanh(__VA_ARGS__))
+#define ag_silu(...)                         AG_AT(ag_silu(__VA_ARGS__))
+#define ag_softplus(...)                     AG_AT(ag_softplus(__VA_ARGS__))
+#define ag_abs(...)                          AG_AT(ag_abs(__VA_ARGS__))
+#define ag_sign(...)                         AG_AT(ag_sign(__VA_ARGS__))
+#define ag_sin(...)                          AG_AT(ag_sin(__VA_ARGS__))
+#define ag_cos(...)                          AG_AT(ag_cos(__VA_ARGS__))
+#define ag_erf(...)                          AG_AT(ag_erf(__VA_ARGS__))
+#define ag_pow(...)                          AG_AT(ag_pow(__VA_ARGS__))
+#define ag_pow_scalar(...)                   AG_AT(ag_pow_scalar(__VA_ARGS__))
+#define ag_clip(...)                         AG_AT(ag_clip(__VA_ARGS__))
+#define ag_maximum(...)                      AG_AT(ag_maximum(__VA_ARGS__))
+#define ag_minimum(...)                      AG_AT(ag_minimum(__VA_ARGS__))
+#define ag_where(...)                        AG_AT(ag_where(__VA_ARGS__))
+#define ag_greater(...)                      AG_AT(ag_greater(__VA_ARGS__))
+#define ag_greater_equal(...)                AG_AT(ag_greater_equal(__VA_ARGS__))
+#define ag_less(...)                         AG_AT(ag_less(__VA_ARGS__))
+#define ag_less_equal(...)                   AG_AT(ag_less_equal(__VA_ARGS__))
+#define ag_equal(...)                        AG_AT(ag_equal(__VA_ARGS__))
+#define ag_not_equal(...)                    AG_AT(ag_not_equal(__VA_ARGS__))
+#define ag_max(...)                          AG_AT(ag_max(__VA_ARGS__))
+#define ag_min(...)                          AG_AT(ag_min(__VA_ARGS__))
+#define ag_var(...)                          AG_AT(ag_var(__VA_ARGS__))
+#define ag_max_axes(...)                     AG_AT(ag_max_axes(__VA_ARGS__))
+#define ag_min_axes(...)                     AG_AT(ag_min_axes(__VA_ARGS__))
+#define ag_var_axes(...)                     AG_AT(ag_var_axes(__VA_ARGS__))
+#define ag_softmax(...)                      AG_AT(ag_softmax(__VA_ARGS__))
+#define ag_log_softmax(...)                  AG_AT(ag_log_softmax(__VA_ARGS__))
+#define ag_logsumexp(...)                    AG_AT(ag_logsumexp(__VA_ARGS__))
+#define ag_cumsum(...)                       AG_AT(ag_cumsum(__VA_ARGS__))
+#define ag_argmax(...)                       AG_AT(ag_argmax(__VA_ARGS__))
+#define ag_matmul(...)                       AG_AT(ag_matmul(__VA_ARGS__))
+#define ag_linear(...)                       AG_AT(ag_linear(__VA_ARGS__))
+#define ag_sum(...)                          AG_AT(ag_sum(__VA_ARGS__))
+#define ag_mean(...)                         AG_AT(ag_mean(__VA_ARGS__))
+#define ag_sum_axes(...)                     AG_AT(ag_sum_axes(__VA_ARGS__))
+#define ag_mean_axes(...)                    AG_AT(ag_mean_axes(__VA_ARGS__))
+#define ag_mean_square(...)                  AG_AT(ag_mean_square(__VA_ARGS__))
+#define ag_transpose(...)                    AG_AT(ag_transpose(__VA_ARGS__))
+#define ag_reshape(...)                      AG_AT(ag_reshape(__VA_ARGS__))
+#define ag_broadcast_to(...)                 AG_AT(ag_broadcast_to(__VA_ARGS__))
+#define ag_sum_to(...)                       AG_AT(ag_sum_to(__VA_ARGS__))
+#define ag_permute(...)                      AG_AT(ag_permute(__VA_ARGS__))
+#define ag_slice(...)                        AG_AT(ag_slice(__VA_ARGS__))
+#define ag_pad(...)                          AG_AT(ag_pad(__VA_ARGS__))
+#define ag_concat(...)                       AG_AT(ag_concat(__VA_ARGS__))
+#define ag_stack(...)                        AG_AT(ag_stack(__VA_ARGS__))
+#define ag_take(...)                         AG_AT(ag_take(__VA_ARGS__))
+#define ag_one_hot(...)                      AG_AT(ag_one_hot(__VA_ARGS__))
+#define ag_conv1d(...)                       AG_AT(ag_conv1d(__VA_ARGS__))
+#define ag_conv2d(...)                       AG_AT(ag_conv2d(__VA_ARGS__))
+#define ag_max_pool1d(...)                   AG_AT(ag_max_pool1d(__VA_ARGS__))
+#define ag_max_pool2d(...)                   AG_AT(ag_max_pool2d(__VA_ARGS__))
+#define ag_avg_pool1d(...)                   AG_AT(ag_avg_pool1d(__VA_ARGS__))
+#define ag_avg_pool2d(...)                   AG_AT(ag_avg_pool2d(__VA_ARGS__))
+#define ag_layer_norm(...)                   AG_AT(ag_layer_norm(__VA_ARGS__))
+#define ag_rms_norm(...)                     AG_AT(ag_rms_norm(__VA_ARGS__))
+#define ag_batch_norm(...)                   AG_AT(ag_batch_norm(__VA_ARGS__))
+#define ag_dropout(...)                      AG_AT(ag_dropout(__VA_ARGS__))
 #define ag_scaled_dot_product_attention(...) AG_AT(ag_scaled_dot_product_attention(__VA_ARGS__))
 #endif
 

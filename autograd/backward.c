@@ -164,6 +164,10 @@ static bool find_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_t
 
 bool ag_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_tensor *gradients)
 {
+    if (count && (!wrt || !gradients)) {
+        ag_fail(y.tape, "gradients: no tensors (NULL)");
+        return false;
+    }
     bool found = find_gradients(y, wrt, count, gradients);
     for (size_t i = 0; i < count && !found; i++)
         gradients[i] = (ag_tensor){.tape = y.tape};

@@ -38,6 +38,12 @@ struct group {
     struct scratch slots;
 };
 
+/* Are the rows of operand k cut along with r's? */
+static bool is_cut(const struct record *r, int k)
+{
+    return (unsigned)r->cut_operands >> k & 1u;
+}
+
 static int64_t rows_of(const ag_tape *tape, const struct record *r)
 {
     return r->sums_rows ? input_of(tape, r, 0)->shape.dim[0] : r->shape.dim[0];
@@ -120,7 +126,7 @@ void run_record(ag_tape *tape, struct record *r)
     struct step step[MAX_INPUTS + 1];
     struct group group = {.step = step, .rows = rows_of(tape, r)};
     for (int k = 0; k < r->inputs; k++)
-        if (r->cut_operands >> k & 1u && (k == 0 || r->input[k] != r->input[0]))
+        if (is_cut(r, k) && (k == 0 || r->input[k] != r->input[0]))
             step[group.count++] =
                 make_step(input_of(tape, r, k), CUT, group.rows, element_size(tape));
     step[group.count++] = make_step(r, SUM_OF_ROWS, group.rows, element_size(tape));
@@ -162,19 +168,22 @@ static bool operands_fit(const ag_tape *tape, const struct record *r)
 {
     for (int k = 0; k < r->inputs; k++) {
         enum role own = role_of(tape, input_of(tape, r, k));
-        bool by_block = r->cut_operands >> k & 1u;
+        bool by_block = is_cut(r, k);
         if (own != OUTSIDE && (by_block ? own != CUT && own != ROW : own != WHOLE))
             return false;
     }
     return true;
 }
 
-/* Gives a record its part in the group; false when out of memory. */
+/* Gives a record its part in the group; false when out of memory. What reads a buffer after a
+ * record that changes it must run after that, and so later than the group. */
 static bool place(ag_tape *tape, struct record *r)
 {
     struct group *group = tape->plan;
     if (!r->inputs)
         return true;
+    if (r->op->updates)
+        set_role(tape, input_of(tape, r, 0), LATER);
     bool fits = r->cut_operands && rows_of(tape, r) >= ROWS &&
                 (!group->rows || rows_of(tape, r) == group->rows) && operands_fit(tape, r);
     if (!fits) {
@@ -186,7 +195,7 @@ static bool place(ag_tape *tape, struct record *r)
         struct record *x = input_of(tape, r, k);
         if (role_of(tape, x) != OUTSIDE)
             continue;
-        if (!(r->cut_operands >> k & 1u))
+        if (!(is_cut(r, k)))
             set_role(tape, x, WHOLE);
         else if (!add_step(tape, x, CUT))
             return false;
@@ -282,6 +291,17 @@ static bool reads_only(const ag_tape *tape, const struct step *s, const struct s
            &tape->transient.at[before->r->last_reader] == s->r;
 }
 
+/* Has the last of the fused steps taken over the slot that the product, the first of them, reads
+ * from? */
+static bool overwrites(const ag_tape *tape, const struct step *s, const struct step *last)
+{
+    const struct record *operand = input_of(tape, s->r, 0);
+    for (const struct step *x = tape->plan->step; x < s; x++)
+        if (x->r == operand)
+            return x->slot && x->slot == last->slot;
+    return false;
+}
+
 /* Joins a product that nobody else reads with the addition of a bias after it, and that with an
  * activation after it. */
 static void fuse(const ag_tape *tape)
@@ -296,11 +316,13 @@ static void fuse(const ag_tape *tape)
             continue;
         bool activated = s + 2 < end && reads_only(tape, &s[2], &s[1]) && s[2].r->inputs == 1 &&
                          s[2].r->op->forward == unary_forward && s[2].r->op->kernel != UNARY_AFFINE;
-        s->fused = activated ? 2 : 1;
+        int fused = activated ? 2 : 1;
+        s->fused = overwrites(tape, s, &s[fused]) ? 0 : fused;
     }
 }
 
-/* Plans a group among the records from first to end; without one, or without memory, none. */
+/* Plans a group among the records from first to end; out of memory, which is the sticky error,
+ * there is none. */
 static void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
 {
     struct group *group = tape->plan;

@@ -67,15 +67,18 @@ bool ag_gradcheck(ag_tensor y, double tolerance, ag_gradcheck_report *report)
         ag_fail(y.tape, "gradcheck: differences of float32 say little; make the tape AG_F64");
     if (!r || !ag_backward(y))
         return false;
+    bool tracing = y.tape->tracing;
     run_pending(y.tape);
     y.tape->checking = true;
+    y.tape->tracing = false; /* what a nudge makes infinite is for the report to tell */
     for (size_t i = 0; i < ag_parameter_count(y.tape) && isfinite(worst.error); i++) {
         ag_tensor parameter = ag_parameter_at(y.tape, i);
         if (find(parameter)->trainable && check_parameter(y, parameter, &worst))
             any = true;
     }
     y.tape->checking = false;
+    y.tape->tracing = tracing;
     if (report)
         *report = worst;
-    return any && worst.error <= tolerance;
+    return any && !y.tape->failed && worst.error <= tolerance;
 }

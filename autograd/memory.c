@@ -3,7 +3,7 @@
 
 #include "tape.h"
 
-enum { FIRST_CHUNK = 1 << 16, CHUNK_HEADER = KERNEL_ALIGN };
+enum { FIRST_CHUNK = 1 << 16, LARGE_CHUNK = 1 << 26, CHUNK_HEADER = KERNEL_ALIGN };
 
 _Static_assert(sizeof(struct chunk) <= CHUNK_HEADER,
                "a chunk's header fits before its first block");
@@ -32,10 +32,12 @@ static void use_chunk(struct arena *arena, struct chunk *chunk)
     arena->end = (char *)chunk + chunk->size;
 }
 
-/* Chunks double, so a tape of any length has few of them. */
+/* Chunks double, so a tape of any length has few of them, but never ask for much more than is
+ * needed. */
 static struct chunk *new_chunk(ag_tape *tape, const struct arena *arena, size_t size)
 {
     size_t least = arena->current ? 2 * arena->current->size : FIRST_CHUNK;
+    least = least < LARGE_CHUNK ? least : LARGE_CHUNK;
     size_t whole = size + CHUNK_HEADER + KERNEL_ALIGN;
     struct chunk *chunk = tape_realloc(tape, NULL, 0, whole > least ? whole : least);
     if (chunk)
@@ -87,7 +89,9 @@ bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size)
         return false;
     scratch_free(tape, scratch);
     uintptr_t start = ((uintptr_t)memory + KERNEL_ALIGN - 1) & ~(uintptr_t)(KERNEL_ALIGN - 1);
-    *scratch = (struct scratch){.memory = memory, .at = memory + (start - (uintptr_t)memory), .size = size};
+    *scratch = (struct scratch){.memory = memory,
+                                .at = memory + (start - (uintptr_t)memory),
+                                .size = size};
     return true;
 }
 

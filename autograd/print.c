@@ -1,4 +1,5 @@
-/* Tensors printed as NumPy prints arrays: long axes abridged to their first and last elements, columns aligned. */
+/* Tensors printed as NumPy prints arrays: long axes abridged to their first and last elements,
+ * columns aligned. */
 
 #include "tape.h"
 

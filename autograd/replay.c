@@ -81,11 +81,14 @@ static bool trace_record(ag_tape *tape, uint32_t index)
     return true;
 }
 
+/* What comes after the first find is run as ever: a value that can be read must have been computed.
+ */
 static void run_traced(ag_tape *tape, uint32_t first, uint32_t end)
 {
-    for (; first < end && !tape->failed; first++) {
+    for (; first < end; first++) {
         run_record(tape, &tape->transient.at[first]);
-        trace_record(tape, first);
+        if (!tape->failed)
+            trace_record(tape, first);
     }
 }
 

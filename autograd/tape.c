@@ -35,6 +35,7 @@ static bool grow_records(ag_tape *tape, struct records *records)
         return false;
     records->at = at;
     records->capacity = capacity;
+    tape->replan = true; /* a plan points at records */
     return true;
 }
 
@@ -190,7 +191,8 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
     return records->count++ | (lasting ? LASTING : 0);
 }
 
-/* What an op returns on a tape that has an error already, which is not to be placed at this call. */
+/* What an op returns on a tape that has an error already, which is not to be placed at this call.
+ */
 static ag_tensor after_error(ag_tape *tape)
 {
     tape->located = true;

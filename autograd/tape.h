@@ -40,9 +40,9 @@ struct record {
     int64_t count;
     ag_shape shape;
     struct attributes attr;
-    void *shadow;            /* of a leaf: room for the values that elided records saw */
-    struct loop *loop;       /* how operands are stepped through, where it isn't side by side */
-    uint64_t clock;          /* when it was recorded; of a leaf: when its values were last set */
+    void *shadow;      /* of a leaf: room for the values that elided records saw */
+    struct loop *loop; /* how operands are stepped through, where it isn't side by side */
+    uint64_t clock;    /* when it was recorded; of a leaf: when its values were last set */
     uint32_t input[MAX_INPUTS];
     uint32_t gradient;             /* during a backward walk: the gradient so far */
     uint32_t walk;                 /* the backward walk that recorded it; 0: the user did */
@@ -86,7 +86,8 @@ struct arena {
     char *free, *end;
 };
 
-/* Memory that a running record scribbles in: it grows, without a copy, to what any record asked for. */
+/* Memory that a running record scribbles in: it grows, without a copy, to what any record asked
+ * for. */
 struct scratch {
     char *memory, *at; /* as allocated; aligned to KERNEL_ALIGN */
     size_t size;
@@ -107,8 +108,8 @@ struct ag_tape {
     ag_warning *warning;
     void *warning_context;
     bool warned;
-    bool checking; /* random records keep what they drew */
-    bool tracing;  /* every record is searched for values that are not finite */
+    bool checking;            /* random records keep what they drew */
+    bool tracing;             /* every record is searched for values that are not finite */
     struct scratch workspace; /* of the kernels */
     struct scratch partial;   /* one block's part of a sum over rows */
     struct group *plan;       /* of the records that were last run in blocks */
@@ -136,7 +137,7 @@ const char *arena_string(ag_tape *tape, struct arena *arena, const char *text);
 bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size);
 void scratch_free(ag_tape *tape, struct scratch *scratch);
 
-void *out_of_memory(ag_tape *tape, size_t size); /* NULL, with the error */
+void *out_of_memory(ag_tape *tape, size_t size);                   /* NULL, with the error */
 void *arena_grow(ag_tape *tape, struct arena *arena, size_t size); /* for the next alone */
 
 /* Aligned to KERNEL_ALIGN, not cleared; NULL with the error. */
@@ -213,8 +214,8 @@ bool blocks_note(ag_tape *tape, struct record *r); /* of a record just made; fal
 void run_record(ag_tape *tape, struct record *r);
 void run_window(ag_tape *tape, uint32_t first, uint32_t end); /* as fits best; first 1: a replay */
 void settle(ag_tape *tape);                                   /* computes what was elided */
-void pin(ag_tape *tape, struct record *r);                    /* its values are stored, now and on replays */
-void keep_shadow(ag_tape *tape, struct record *leaf);         /* before its values are set */
+void pin(ag_tape *tape, struct record *r); /* its values are stored, now and on replays */
+void keep_shadow(ag_tape *tape, struct record *leaf); /* before its values are set */
 
 /* ---- Shapes (shape.c) ---- */
 
@@ -237,7 +238,7 @@ static inline int64_t shape_count(const ag_shape *shape)
 }
 
 bool shape_check(ag_tape *tape, const char *who, ag_shape shape); /* rank, sizes, overflow */
-int shape_print(char *text, size_t size, const ag_shape *shape); /* "(64, 8)"; as snprintf */
+int shape_print(char *text, size_t size, const ag_shape *shape);  /* "(64, 8)"; as snprintf */
 bool shape_broadcast(const ag_shape *a, const ag_shape *b, ag_shape *result);
 
 /* Text that is cut, not overrun, at the end of its buffer. */

@@ -156,6 +156,8 @@ bool ag_set_f64(ag_tensor x, const double *values, size_t count)
 
 bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
 {
+    if (!value && find(x))
+        ag_fail(x.tape, "set: no function (NULL)");
     struct record *r = changeable(x, "set");
     if (!r)
         return false;

@@ -66,9 +66,9 @@ ag_tensor ag_fail(ag_tape *tape, const char *format, ...)
 
 void ag_error_at(ag_tape *tape, const char *file, int line)
 {
-    struct text text = {.at = tape->error, .size = sizeof tape->error};
-    if (!tape->failed || tape->located)
+    if (!tape || !tape->failed || tape->located)
         return;
+    struct text text = {.at = tape->error, .size = sizeof tape->error};
     tape->located = true;
     text.length = strlen(tape->error);
     text_add(&text, "\n    at     %s:%d", file, line);

@@ -132,7 +132,7 @@ typedef struct nn_checkpoint {
     nn_batches *batches;     /* position and its generator; over as many rows */
     nn_params *average;      /* two copies of the weights (nn_params_copy): */
     nn_params *best;
-    uint64_t step;           /* where the schedule stands */
+    uint64_t step; /* where the schedule stands */
     nn_numbers *numbers;
     size_t numbers_count;
 } nn_checkpoint;

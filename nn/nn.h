@@ -7,7 +7,7 @@
  *
  *     ag_tensor h = ag_sigmoid(nn_linear_apply(&hidden, x));
  *     ag_backward(ag_mean_square(ag_sub(y, nn_linear_apply(&out, h))));
- *     nn_step(optimizer);
+ *     nn_step(sgd);
  *     ag_tape_reset(tape);
  *
  * Everything here is made of the public interface of the engine. What a function returns lives as
@@ -198,18 +198,18 @@ AG_API void nn_summary(const nn_params *params, FILE *out);
 
 /* As at the end of autograd.h: the place of the call is that of the program, not one within nn/. */
 #ifndef AG_NO_LOCATIONS
-#define nn_parameter(...)    AG_AT(nn_parameter(__VA_ARGS__))
-#define nn_params_at(...)    AG_AT(nn_params_at(__VA_ARGS__))
-#define nn_params_find(...)  AG_AT(nn_params_find(__VA_ARGS__))
-#define nn_buffer(...)       AG_AT(nn_buffer(__VA_ARGS__))
+#define nn_parameter(...)   AG_AT(nn_parameter(__VA_ARGS__))
+#define nn_params_at(...)   AG_AT(nn_params_at(__VA_ARGS__))
+#define nn_params_find(...) AG_AT(nn_params_find(__VA_ARGS__))
+#define nn_buffer(...)      AG_AT(nn_buffer(__VA_ARGS__))
 #endif
 
 #ifdef __cplusplus
 }
 #endif
 
-#include "layers.h" /* linear, convolution, normalisation, recurrent, attention, transformer, mlp */
 #include "files.h"  /* safetensors, .npy, .npz, IDX, checkpoints */
 #include "fit.h"    /* the training loop, progress */
+#include "layers.h" /* linear, convolution, normalisation, recurrent, attention, transformer, mlp */
 
 #endif

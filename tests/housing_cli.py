@@ -190,6 +190,38 @@ def test_loss_curve_refused():
     check("nothing was left behind", sorted(os.listdir()) == before)
 
 
+def test_files_kept():
+    """No output may overwrite an input or another output, by whatever name."""
+    Path("kept.csv").write_text(text_of(houses()))
+    os.symlink("kept.csv", "symbolic.csv")
+    os.link("kept.csv", "hard.csv")
+    run("--epochs", "1", "--save", "kept.weights")
+    kept = {name: Path(name).read_bytes() for name in ("kept.csv", "kept.weights")}
+    before = sorted(os.listdir())
+    outputs = ("--save", "--resume", "--loss-curve", "--dot", "--dot-backward")
+    for option in outputs:
+        for path in ("kept.csv", "./kept.csv", "symbolic.csv", "hard.csv"):
+            bad(f"{option} {path} over --data", ["--data", "kept.csv", option, path], option,
+                "--data kept.csv")
+    for option in ("--save", "--loss-curve", "--dot"):
+        bad(f"{option} over --load", ["--load", "kept.weights", option, "./kept.weights"], option,
+            "--load kept.weights")
+    for one, other in (("--save", "--resume"), ("--save", "--loss-curve"),
+                       ("--loss-curve", "--resume"), ("--dot", "--dot-backward")):
+        bad(f"{one} and {other} to one new file", [one, "new", other, "new"], one, other)
+        bad(f"{one} and {other} to one old file", [one, "kept.csv", other, "hard.csv"], one, other)
+    check("files of refused commands are as before", sorted(os.listdir()) == before and
+          all(Path(name).read_bytes() == content for name, content in kept.items()))
+
+
+def test_ignored_options_refused():
+    before = sorted(os.listdir())
+    for only in (["--explain"], ["--summary"], ["--dot", "new.dot"], ["--dot-backward", "new.dot"]):
+        for idle in (["--json"], ["--loss-curve", "new"], ["--save", "new"], ["--resume", "new"]):
+            bad(f"{only[0]} and {idle[0]}", [*idle, *only], only[0], idle[0], "nothing is trained")
+    check("nothing was written for them", sorted(os.listdir()) == before)
+
+
 def test_diverged():
     before = sorted(os.listdir())
     bad("divergence", ["--optimizer", "sgd", "--lr", "1e6", "--activation", "relu", "--quiet",
@@ -340,7 +372,7 @@ def test_trace():
         bad(f"--trace-nan with {optimizer}",
             ["--trace-nan", "--lr", "1e6", "--schedule", "constant", "--optimizer", optimizer,
              "--activation", "relu", "--quiet", "--json", "--epochs", "200"],
-            "not finite", "where", status=1)
+            "not finite", "where", "at epoch 1, step ", "--lr", status=1)
     plain = numbers(run("--json", "--epochs", "2").stdout)
     check("--trace-nan changes no result",
           numbers(run("--json", "--epochs", "2", "--trace-nan").stdout) == plain)

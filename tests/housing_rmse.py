@@ -12,7 +12,10 @@ RUNS = [
 
 
 def main():
-    program, data = sys.argv[1:3]
+    if len(sys.argv) != 3:
+        print("usage: housing_rmse.py path/to/housing_mlp california_housing.csv", file=sys.stderr)
+        return 2
+    program, data = sys.argv[1:]
     ok = True
     for name, options, limit in RUNS:
         results = [json.loads(subprocess.run([program, "--data", data, "--seed", str(seed), "--json", *options],

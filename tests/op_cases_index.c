@@ -423,7 +423,7 @@ const struct op_case op_cases[] = {
      .flat = true,
      .wrong = wrong_one_hot,
      .wrong_shape = {{1, {3}}},
-     .error = "one_hot: axis 1 has size 0"},
+     .error = "one_hot: the number of classes is 0; it must be from 1 to 2^53"},
 };
 
 const size_t op_case_count = sizeof op_cases / sizeof *op_cases;

@@ -1,5 +1,7 @@
 /* The training loop: it learns, validates, stops, keeps the best, is interrupted and resumed; and
  * what it is made of: copies of weights, averages, accumulated gradients. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

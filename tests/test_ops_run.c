@@ -200,6 +200,8 @@ static void many_are_joined(void **state)
     for (int i = 0; i < N; i++)
         assert_true(s[i] == i && s[N + i] == i && c[2 * i] == i && c[2 * i + 1] == i);
     assert_false(ag_valid(ag_concat(x, 0, 0)));
+    assert_false(ag_valid(ag_concat(NULL, N, 0)));
+    assert_false(ag_valid(ag_stack(NULL, N, 0)));
     assert_null(ag_error(tape));
     ag_stack(x, N, 3);
     assert_non_null(strstr(ag_error(tape), "stack: no room for a new axis 3 in shape (2,)"));
@@ -209,16 +211,71 @@ static void many_are_joined(void **state)
     assert_non_null(strstr(ag_error(tape), " was never set"));
 }
 
+/* ---- Options ---- */
+
+static void assert_refused(ag_tensor y, const char *expected)
+{
+    assert_false(ag_valid(y));
+    if (!ag_error(y.tape) || strncmp(ag_error(y.tape), expected, strlen(expected)) != 0)
+        fail_msg("not \"%s\" but %s", expected, ag_error(y.tape) ? ag_error(y.tape) : "no error");
+    ag_clear_error(y.tape);
+}
+
+static void senseless_options(void **state)
+{
+    const double nan = NOT_A_NUMBER, inf = (double)INFINITY;
+    ag_tensor x = ag_input(*state, "x", AG_SHAPE(2, 3, 4)), none = {0};
+    ag_tensor w = ag_input(*state, "w", AG_SHAPE(3, 3, 1)), c = ag_buffer(*state, "c", AG_SHAPE(3));
+    assert_refused(ag_clip(x, nan, 1.0), "clip: the bounds are");
+    assert_refused(ag_clip(x, 0.0, nan), "clip: the bounds are");
+    assert_refused(ag_leaky_relu(x, nan), "leaky_relu: the slope is");
+    assert_refused(ag_elu(x, inf), "elu: the alpha is inf; it must be finite");
+    assert_refused(ag_layer_norm(x, none, none, nan), "layer_norm: epsilon is");
+    assert_refused(ag_rms_norm(x, none, -1.0),
+                   "rms_norm: epsilon is -1; it must be finite and at least 0");
+    assert_refused(ag_batch_norm(x, c, c, none, none, (ag_batch_norm_options){.epsilon = inf}),
+                   "batch_norm: epsilon is inf");
+    assert_refused(ag_batch_norm(x, c, c, none, none, (ag_batch_norm_options){.momentum = inf}),
+                   "batch_norm: momentum is inf");
+    assert_refused(ag_one_hot(x, INT64_MAX), "one_hot: the number of classes is 9.2");
+    assert_refused(ag_one_hot(x, INT64_MIN), "one_hot: the number of classes is -9.2");
+    assert_refused(ag_conv1d(x, w, none, (ag_conv){.padding = INT64_MAX}),
+                   "conv1d: a padding of 9223372036854775807 is out of range: it must be from 0 to "
+                   "2147483647");
+    assert_refused(ag_conv1d(x, w, none, (ag_conv){.groups = -1}),
+                   "conv1d: a group count of -1 is out of range: it must be from 1 to 2147483647");
+    assert_refused(ag_var(x, INT32_MAX), "var: of 24 elements with correction 2147483647");
+}
+
+/* As in PyTorch: crossed bounds give the upper one and no gradient, and a correction may be
+ * negative. */
+static void odd_options(void **state)
+{
+    ag_tensor x = ag_parameter(*state, "x", AG_SHAPE(2));
+    ag_set_f64(x, (double[]){1, 3}, 2);
+    ag_tensor y = ag_clip(x, 2.0, 1.0), v = ag_var(x, INT32_MIN);
+    assert_true(ag_backward(ag_sum(y)));
+    assert_is(y, 1, 1);
+    assert_is(ag_gradient(x), 0, 0);
+    assert_true(ag_item(v) == 2.0 / (2.0 + 2147483648.0));
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, new_tape, free_tape)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(position_out_of_range),     test(position_set_out_of_range),
-        test(no_update_after_an_error),  test(slices),
-        test(slices_are_printed),        test(dropout_draws_anew),
-        test(batch_norm_keeps_averages), test(left_out),
+        test(position_out_of_range),
+        test(position_set_out_of_range),
+        test(no_update_after_an_error),
+        test(slices),
+        test(slices_are_printed),
+        test(dropout_draws_anew),
+        test(batch_norm_keeps_averages),
+        test(left_out),
         test(many_are_joined),
+        test(senseless_options),
+        test(odd_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

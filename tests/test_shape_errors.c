@@ -172,9 +172,9 @@ static void vector_against_column(void **state)
     assert_text(kept, "");
     assert_int_equal(ag_count(ag_sub(y, p)), 32 * 32);
     assert_null(ag_error(tape));
-    assert_text(kept,
-                "sub: y (32,) and p (32, 1) broadcast to (32, 32); if they were to go side by side, "
-                "reshape y to (32, 1); ag_set_warning turns this off");
+    assert_text(
+        kept, "sub: y (32,) and p (32, 1) broadcast to (32, 32); if they were to go side by side, "
+              "reshape y to (32, 1); ag_set_warning turns this off");
     kept[0] = '\0';
     ag_sub(p, y);
     assert_text(kept, "");

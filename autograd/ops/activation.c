@@ -1,5 +1,7 @@
 /* Activations and their slopes. A slope is an op of its own, so that a gradient passes memory once;
  * each is linear in its first operand. */
+#include <math.h>
+
 #include "ops.h"
 
 /* ---- y = sigmoid(x): dy/dx = y(1 - y) ---- */
@@ -205,11 +207,23 @@ static ag_tensor leaky_relu_gradient(ag_tensor y, ag_tensor dy, int i)
     return leaky_relu_slope(dy, operand_of(y, i), find(y)->attr.p[0]);
 }
 
+static bool finite_constant(const struct call *call, const char *what)
+{
+    double value = call->attr.p[0];
+    return isfinite(value) || reject(call, "", "the %s is %g; it must be finite", what, value);
+}
+
+static bool leaky_relu_shape(struct call *call)
+{
+    return finite_constant(call, "slope");
+}
+
 static const struct op leaky_relu_op = {
     .name = "leaky_relu",
     .inputs = 1,
     .formula = "leaky_relu($x, $p)",
     .precedence = CALL,
+    .shape = leaky_relu_shape,
     .forward = leak_forward,
     .gradient = leaky_relu_gradient,
 };
@@ -255,11 +269,17 @@ static ag_tensor elu_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_where(ag_greater(operand_of(y, i), zero), one, falling));
 }
 
+static bool elu_shape(struct call *call)
+{
+    return finite_constant(call, "alpha");
+}
+
 static const struct op elu_op = {
     .name = "elu",
     .inputs = 1,
     .formula = "elu($x, $p)",
     .precedence = CALL,
+    .shape = elu_shape,
     .forward = elu_forward,
     .gradient = elu_gradient,
 };

@@ -44,8 +44,8 @@ static struct call question(const struct op *op, const ag_tensor *x, int inputs)
 static bool in_range(const struct call *call, const char *what, int64_t value, int64_t least)
 {
     return (value >= least && value <= INT32_MAX) ||
-           reject(call, "", "a %s of %lld is out of range: it is at least %lld", what,
-                  (long long)value, (long long)least);
+           reject(call, "", "a %s of %lld is out of range: it must be from %lld to %d", what,
+                  (long long)value, (long long)least, INT32_MAX);
 }
 
 /* Checks the axes of the first operand and where the kernel stands on them. */

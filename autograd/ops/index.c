@@ -100,7 +100,7 @@ static bool all_valid(const ag_tensor *x, size_t count)
 ag_tensor ag_concat(const ag_tensor *x, size_t count, int axis)
 {
     unsigned axes;
-    if (!count)
+    if (!x || !count)
         return NONE;
     if (!all_valid(x, count))
         return refuse("concat", x, count);
@@ -111,7 +111,9 @@ ag_tensor ag_concat(const ag_tensor *x, size_t count, int axis)
 
 ag_tensor ag_stack(const ag_tensor *x, size_t count, int axis)
 {
-    if (!count || !all_valid(x, count))
+    if (!x || !count)
+        return NONE;
+    if (!all_valid(x, count))
         return refuse("stack", x, count);
     const struct record *first = find(*x);
     if (x->tape->failed)
@@ -246,9 +248,13 @@ static const struct op add_rows_op = {
 
 static bool one_hot_shape(struct call *call)
 {
+    double classes = call->attr.p[0];
     if (call->shape.rank == AG_MAX_RANK)
         return reject(call, "", "there is no room for another axis");
-    call->shape.dim[call->shape.rank++] = (int64_t)call->attr.p[0];
+    if (classes < 1.0 || classes > 0x1p53)
+        return reject(call, "", "the number of classes is %.15g; it must be from 1 to 2^53",
+                      classes);
+    call->shape.dim[call->shape.rank++] = (int64_t)classes;
     return shape_check(call->tape, "one_hot", call->shape);
 }
 

@@ -137,6 +137,14 @@ static ag_tensor normalize(ag_tensor x, bool centered, double epsilon)
     return record(&normalize_op, x, &(struct attributes){.p = {epsilon, 0.0}, .keep = centered});
 }
 
+static bool epsilon_fits(ag_tensor x, const char *who, double epsilon)
+{
+    bool fits = isfinite(epsilon) && epsilon >= 0.0;
+    if (!fits)
+        reject_tensor(x, who, "", "epsilon is %g; it must be finite and at least 0", epsilon);
+    return fits;
+}
+
 /* ---- layer_norm and rms_norm ---- */
 
 /* Over the last axes of x, those of `like`. */
@@ -144,7 +152,7 @@ static ag_tensor normalize_last(const char *who, ag_tensor x, ag_tensor like, bo
                                 double epsilon)
 {
     const struct record *r = resolve(x, who), *rw = like.tape ? resolve(like, who) : NULL;
-    if (!r || (like.tape && !rw) || x.tape->failed)
+    if (!r || (like.tape && !rw) || x.tape->failed || !epsilon_fits(x, who, epsilon))
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape, last = {1, {shape.rank ? shape.dim[shape.rank - 1] : 0}};
     char text[2][SHAPE_TEXT];
@@ -187,6 +195,7 @@ static void running_forward(ag_tape *tape, const struct record *r)
     const struct record *x = input_of(tape, r, 1);
     const struct kernels *k = tape->kernels;
     size_t n = (size_t)(x->count / r->count), size = n * element_size(tape);
+    keep_shadow(tape, input_of(tape, r, 0));
     for (int64_t i = 0; i < r->count; i++) {
         const char *row = (const char *)x->data + (size_t)i * size;
         double statistic = row_sum(k, REDUCE_SUM, n, row) / (double)n;
@@ -216,6 +225,7 @@ static const struct op running_op = {
     .precedence = CALL,
     .shape = running_shape,
     .forward = running_forward,
+    .updates = true,
     .random = true,
     .view = true,
 };
@@ -263,8 +273,10 @@ ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_v
     double momentum = options.momentum != 0.0 ? options.momentum : 0.1;
     if (!r)
         return refuse("batch_norm", (ag_tensor[]){x, running_mean, running_variance, w, b}, 5);
-    if (x.tape->failed)
+    if (x.tape->failed || !epsilon_fits(x, "batch_norm", epsilon))
         return (ag_tensor){.tape = x.tape};
+    if (!isfinite(momentum))
+        return reject_tensor(x, "batch_norm", "", "momentum is %g; it must be finite", momentum);
     ag_shape shape = r->shape;
     if (shape.rank < 2)
         return ag_fail(x.tape, "batch_norm: x must have at least 2 axes, (N, C, ...)");

@@ -41,8 +41,9 @@ struct op {
      * nothing unset: running goes on. */
     void (*forward)(ag_tape *tape, const struct record *r);
 
-    /* The same for r, the addition of bias to each of its rows and, if last is not that addition, last's function of each element, all
-     * into last->data, with the same bits. NULL: there is no such thing. */
+    /* The same for r, the addition of bias to each of its rows and, if last is not that addition,
+     * last's function of each element, all into last->data, with the same bits. NULL: there is no
+     * such thing. */
     void (*forward_fused)(ag_tape *tape, const struct record *r, const struct record *bias,
                           const struct record *last);
 
@@ -51,13 +52,15 @@ struct op {
      * there is none. NULL: never any. */
     ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
 
-    /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the operands whose rows go along, a bit
-     * for each; the others are read whole. 0, or NULL: neither. See ../blocks.c. */
+    /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the
+     * operands whose rows go along, a bit for each; the others are read whole. 0, or NULL: neither.
+     * See ../blocks.c. */
     unsigned (*by_rows)(const struct call *call, bool *sums);
 
     int kernel;      /* an enum unary, binary or reduce, where forward is shared */
     bool broadcasts; /* operands are broadcast together */
     bool leaf;       /* no program made its values: a parameter, buffer, input or constant */
+    bool updates;    /* running it changes its first operand, a buffer */
     bool random;     /* draws anew each time it is run */
     bool view;       /* shares the data of its input */
 };

@@ -1,5 +1,7 @@
 /* Comparisons, and ops that choose among elements. A comparison gives 1 or 0, is false of NaN, and
  * has no gradient: it is flat wherever it has one. */
+#include <math.h>
+
 #include "ops.h"
 
 /* ---- Comparisons ---- */
@@ -189,6 +191,13 @@ ag_tensor ag_minimum(ag_tensor x, ag_tensor y)
 
 /* ---- clip: not a minimum of a maximum, since its gradient at a bound is that of x ---- */
 
+static bool clip_shape(struct call *call)
+{
+    double low = call->attr.p[0], high = call->attr.p[1];
+    return (!isnan(low) && !isnan(high)) ||
+           reject(call, "", "the bounds are %g and %g; neither may be NaN", low, high);
+}
+
 static void clip_forward(ag_tape *tape, const struct record *r)
 {
     const void *x = input_of(tape, r, 0)->data;
@@ -196,9 +205,12 @@ static void clip_forward(ag_tape *tape, const struct record *r)
     scalar_forward(tape, BINARY_MINIMUM, r->count, r->data, r->attr.p[1], r->data);
 }
 
-/* What was clipped differs from what it was. */
+/* What was clipped differs from what it was; between crossed bounds, everything was. */
 static ag_tensor clip_gradient(ag_tensor y, ag_tensor dy, int i)
 {
+    const double *bound = find(y)->attr.p;
+    if (bound[0] > bound[1])
+        return zero_like(dy);
     return ag_where(ag_sub(operand_of(y, i), y), zero_like(dy), dy);
 }
 
@@ -207,6 +219,7 @@ static const struct op clip_op = {
     .inputs = 1,
     .formula = "clip($x, $p, $q)",
     .precedence = CALL,
+    .shape = clip_shape,
     .forward = clip_forward,
     .gradient = clip_gradient,
 };

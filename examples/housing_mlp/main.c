@@ -93,11 +93,6 @@ static bool report(struct trainer *t, const struct options *options, double star
     return good;
 }
 
-static bool only_explains(const struct options *options)
-{
-    return options->summary || options->explain || options->dot || options->dot_backward;
-}
-
 static int run(const struct options *options, struct houses *houses, ag_rng *rng, double start)
 {
     struct trainer trainer;
@@ -106,7 +101,7 @@ static int run(const struct options *options, struct houses *houses, ag_rng *rng
         trainer_free(&trainer);
         return MISTAKE;
     }
-    if (good && only_explains(options))
+    if (good && options_only(options))
         good = explain(&trainer, options);
     else
         good = good && train(&trainer, options) &&
@@ -117,13 +112,30 @@ static int run(const struct options *options, struct houses *houses, ag_rng *rng
     return good ? TRAINED : FAILED;
 }
 
+/* Each output can be written, and over no other file of the command line. */
 static bool check_outputs(const struct options *options)
 {
-    return (!options->loss_curve || output_check("--loss-curve", options->loss_curve)) &&
-           (!options->save || output_check("--save", options->save)) &&
-           (!options->resume || output_check("--resume", options->resume)) &&
-           (!options->dot || output_check("--dot", options->dot)) &&
-           (!options->dot_backward || output_check("--dot-backward", options->dot_backward));
+    enum { INPUTS = 2, FILES = 7 };
+    const struct {
+        const char *option, *path;
+    } files[FILES] = {{"--data", options->data},
+                      {"--load", options->load},
+                      {"--save", options->save},
+                      {"--resume", options->resume},
+                      {"--loss-curve", options->loss_curve},
+                      {"--dot", options->dot},
+                      {"--dot-backward", options->dot_backward}};
+    for (size_t i = INPUTS; i < FILES; i++)
+        for (size_t j = 0; files[i].path && j < i; j++)
+            if (files[j].path && output_same(files[i].path, files[j].path)) {
+                fprintf(stderr, "housing_mlp: %s %s: would overwrite the file of %s %s\n",
+                        files[i].option, files[i].path, files[j].option, files[j].path);
+                return false;
+            }
+    for (size_t i = INPUTS; i < FILES; i++)
+        if (files[i].path && !output_check(files[i].option, files[i].path))
+            return false;
+    return true;
 }
 
 /* Whatever was printed must have arrived, or the run has failed. */

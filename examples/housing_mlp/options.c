@@ -101,7 +101,8 @@ void options_help(FILE *out)
             line = line[length] ? line + length + 1 : NULL;
         }
     }
-    fputs("\nWith --summary, --explain, --dot or --dot-backward nothing is trained.\n"
+    fputs("\nWith --summary, --explain, --dot or --dot-backward nothing is trained,\n"
+          "and --json, --loss-curve, --save and --resume are refused.\n"
           "\nExit status: 0 when trained; 1 when training failed (the loss diverged to\n"
           "infinity or NaN, memory ran out, a result could not be written); 2 for a\n"
           "mistake in the options or the data.\n",
@@ -210,20 +211,40 @@ static const struct option *find_option(const char *argument)
     return NULL;
 }
 
+const char *options_only(const struct options *options)
+{
+    return options->summary        ? "--summary"
+           : options->explain      ? "--explain"
+           : options->dot          ? "--dot"
+           : options->dot_backward ? "--dot-backward"
+                                   : NULL;
+}
+
+/* An option that would do nothing where nothing is trained, or NULL. */
+static const char *of_training(const struct options *options)
+{
+    return options->json         ? "--json"
+           : options->loss_curve ? "--loss-curve"
+           : options->save       ? "--save"
+           : options->resume     ? "--resume"
+                                 : NULL;
+}
+
 /* What depends on the optimiser, and on several options together. */
 static bool complete(struct options *options)
 {
     static const double rates[] = {[SGD] = 0.1, [MOMENTUM] = 0.05, [ADAM] = 0.02, [ADAMW] = 0.02};
     if (options->rate < 0.0)
         options->rate = rates[options->optimizer];
+    const char *only = options_only(options), *idle = of_training(options);
+    if (only && idle)
+        return mistake("%s and %s: with %s nothing is trained; give one of them", only, idle, only);
     if (!options->epochs && !options->load)
         return mistake("--epochs 0: trains nothing; it must be at least 1, but with --load");
     if (!options->epochs && options->loss_curve)
         return mistake("--loss-curve %s: there is no curve of 0 epochs", options->loss_curve);
     if (options->load && options->resume)
         return mistake("--load and --resume: each brings weights; give one of them");
-    if (options->save && options->resume && !strcmp(options->save, options->resume))
-        return mistake("--save and --resume: both name %s", options->save);
     return options->warmup <= options->epochs ||
            mistake("--warmup %llu: more than all epochs, %llu", (unsigned long long)options->warmup,
                    (unsigned long long)options->epochs);

@@ -35,6 +35,9 @@ struct options {
  * which has been told on stderr. */
 bool options_parse(struct options *options, int count, char *const *arguments);
 
+/* The option that has a step explained or drawn instead of trained, if one is given; or NULL. */
+const char *options_only(const struct options *options);
+
 void options_help(FILE *out);
 
 #endif

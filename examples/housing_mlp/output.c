@@ -41,6 +41,14 @@ bool output_close(struct output *output)
     return good;
 }
 
+bool output_same(const char *path, const char *other)
+{
+    struct stat a, b;
+    if (stat(path, &a) == 0 && stat(other, &b) == 0)
+        return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return strcmp(path, other) == 0;
+}
+
 bool output_check(const char *option, const char *path)
 {
     struct output output = {.option = option, .path = path};

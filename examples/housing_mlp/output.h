@@ -16,6 +16,9 @@ struct output {
  * on stderr why not, as the others do. */
 bool output_check(const char *option, const char *path);
 
+/* Whether two paths name the same file; where one is not there, whether they are equal. */
+bool output_same(const char *path, const char *other);
+
 bool output_open(struct output *output, const char *option, const char *path);
 
 /* Gives the file its name; false if something was not written, and then none of it is left. */

@@ -5,16 +5,35 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "weights.h"
 
 enum { CHUNK = 1024 }; /* rows predicted at once */
 
+/* The last step, and what to try when it led to values that are not finite. */
+static void advise(const struct trainer *t)
+{
+    uint64_t steps = t->schedule.total / t->history.epochs;
+    fprintf(stderr,
+            "at epoch %llu, step %llu of %llu\n"
+            "    Try a smaller --lr (it was %g), a --warmup of an epoch or two, a larger --batch\n"
+            "    or --optimizer adamw.\n",
+            (unsigned long long)((t->step - 1) / steps + 1),
+            (unsigned long long)((t->step - 1) % steps + 1), (unsigned long long)steps,
+            t->schedule.rate);
+}
+
 static bool failed(struct trainer *t)
 {
+    const char *error = ag_error(t->tape);
     if (t->progress)
         progress_end(t->progress);
-    fprintf(stderr, "housing_mlp: %s\n", ag_error(t->tape));
+    fprintf(stderr, "housing_mlp: %s\n", error);
+    if (t->step && !strncmp(error, "trace:", 6)) {
+        fputs("    ", stderr);
+        advise(t);
+    }
     return false;
 }
 
@@ -102,14 +121,14 @@ bool trainer_record(struct trainer *t, size_t rows)
 static bool train_step(struct trainer *t, const uint32_t *rows, size_t count, double *loss)
 {
     const nn_table *table = &t->houses->table;
+    double rate = nn_schedule_rate(&t->schedule, t->step++);
     if (t->recorded != count && !trainer_record(t, count))
         return false;
     nn_gather_f32(t->features, table->x, FEATURES, rows, count);
     nn_gather_f32(t->prices, table->y, 1, rows, count);
     bool good = ag_set_f32(t->x, t->features, count * FEATURES) &&
                 ag_set_f32(t->y, t->prices, count) && ag_replay(t->tape) &&
-                nn_set_rate(t->optimizer, nn_schedule_rate(&t->schedule, t->step++)) &&
-                nn_step(t->optimizer);
+                nn_set_rate(t->optimizer, rate) && nn_step(t->optimizer);
     *loss = ag_item(t->loss);
     return good || failed(t);
 }
@@ -117,14 +136,8 @@ static bool train_step(struct trainer *t, const uint32_t *rows, size_t count, do
 static bool diverged(struct trainer *t, const char *what, double value)
 {
     progress_end(t->progress);
-    uint64_t steps = t->schedule.total / t->history.epochs;
-    fprintf(stderr,
-            "housing_mlp: training diverged: the %s loss is %g at epoch %llu, step %llu of %llu\n"
-            "    Try a smaller --lr (it was %g), a --warmup of an epoch or two, a larger --batch\n"
-            "    or --optimizer adamw.\n",
-            what, value, (unsigned long long)((t->step - 1) / steps + 1),
-            (unsigned long long)((t->step - 1) % steps + 1), (unsigned long long)steps,
-            t->schedule.rate);
+    fprintf(stderr, "housing_mlp: training diverged: the %s loss is %g ", what, value);
+    advise(t);
     return false;
 }
 

@@ -22,7 +22,7 @@ struct trainer {
     nn_schedule schedule;
     nn_batches batches;
     const struct options *options;
-    uint64_t step;             /* steps done */
+    uint64_t step;             /* steps done, and the one being done */
     size_t done;               /* epochs done, those before a resume too */
     ag_tensor x, y, loss;      /* of the training program on the tape: */
     size_t recorded;           /* its batch's rows; 0: no training program is on the tape */
