@@ -279,7 +279,7 @@ static double frozen_trunk(bool record_by_record, double *gradient)
     ag_tensor loss = ag_mean_square(ag_matmul(h, head));
     assert_true(ag_backward(loss));
     double value = ag_item(loss);
-    *gradient = ag_data_f32(ag_gradient(head))[5];
+    *gradient = (double)ag_data_f32(ag_gradient(head))[5];
     assert_null(ag_error(tape));
     ag_tape_free(tape);
     return value;
