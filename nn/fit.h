@@ -82,6 +82,7 @@ typedef struct nn_progress {
     FILE *out; /* set it to NULL to show nothing */
     bool bar, colour, drawn;
     int digits;                 /* of the number of epochs */
+    int decimals;               /* of losses, one less beside the bar; 0: four digits in all */
     size_t epochs, epoch;       /* in all, and finished */
     size_t rows, done, skipped; /* in all; done, and of those, before a resume */
     double start, shown;        /* nn_seconds() */

@@ -53,13 +53,17 @@ static double rows_per_second(const nn_progress *p)
 /* Of the last epoch, if there was one; returns how long they are. */
 static size_t write_losses(char *text, size_t size, const nn_progress *p)
 {
-    int used = 0;
+    const char *names[] = {"train", "validation"};
+    const double losses[] = {p->train, p->validation};
+    int precision = p->decimals ? p->decimals - p->bar : 4;
     text[0] = '\0';
-    if (p->epoch && !isnan(p->train))
-        used = snprintf(text, size, "train %#.4g  ", p->train);
-    if (p->epoch && !isnan(p->validation))
-        used += snprintf(text + used, size - (size_t)used, "validation %#.4g  ", p->validation);
-    return (size_t)used;
+    for (int i = 0; i < 2 && p->epoch; i++) {
+        size_t used = strlen(text);
+        if (!isnan(losses[i]))
+            snprintf(text + used, size - used, p->decimals ? "%s %.*f  " : "%s %#.*g  ", names[i],
+                     precision, losses[i]);
+    }
+    return strlen(text);
 }
 
 static void write_bar(const nn_progress *p, size_t width)
@@ -119,7 +123,7 @@ void nn_progress_epoch(nn_progress *p, double train, double validation)
         draw(p);
     if (p->bar || (!last && p->epoch != 1 && p->epoch % every != 0))
         return;
-    char speed[30], losses[80];
+    char speed[30], losses[160];
     write_speed(speed, sizeof speed, rows_per_second(p));
     write_losses(losses, sizeof losses, p);
     fprintf(p->out, "epoch %*zu/%zu  %s%s\n", p->digits, p->epoch, p->epochs, losses, speed);

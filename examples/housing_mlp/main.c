@@ -60,18 +60,20 @@ static bool draw_curve(const struct trainer *t, const struct options *options)
 
 static bool train(struct trainer *t, const struct options *options)
 {
-    struct progress progress;
+    nn_progress progress;
     bool lines = !options->quiet && !options->json;
     /* Beside JSON there may be a bar, but no lines. */
-    progress_begin(&progress, options->json ? stderr : stdout, options->epochs,
-                   t->houses->split.train_count);
-    progress_skip(&progress, t->done);
+    nn_progress_begin(&progress, options->json ? stderr : stdout, options->epochs,
+                      t->houses->split.train_count);
+    progress.decimals = 4;
+    progress.epoch = t->done;
+    progress.done = progress.skipped = t->done * t->houses->split.train_count;
     if (options->quiet || (options->json && !progress.bar))
         progress.out = NULL;
     if (lines)
         report_task(t, options);
     bool good = trainer_run(t, &progress);
-    progress_end(&progress);
+    nn_progress_end(&progress);
     if (good && lines)
         putchar('\n');
     return good;
@@ -84,7 +86,7 @@ static bool report(struct trainer *t, const struct options *options, double star
     if (!predicted)
         fputs("housing_mlp: out of memory\n", stderr);
     bool good = predicted && measure_all(t, predicted, &results);
-    results.seconds = seconds_now() - start;
+    results.seconds = nn_seconds() - start;
     if (good && options->json)
         report_json(t, options, &results);
     else if (good)
@@ -149,7 +151,7 @@ static int finish(int status)
 
 int main(int count, char **arguments)
 {
-    double start = seconds_now();
+    double start = nn_seconds();
     struct options options;
     struct houses houses;
     nn_error error;

@@ -28,7 +28,7 @@ static bool failed(struct trainer *t)
 {
     const char *error = ag_error(t->tape);
     if (t->progress)
-        progress_end(t->progress);
+        nn_progress_end(t->progress);
     fprintf(stderr, "housing_mlp: %s\n", error);
     if (t->step && !strncmp(error, "trace:", 6)) {
         fputs("    ", stderr);
@@ -135,7 +135,7 @@ static bool train_step(struct trainer *t, const uint32_t *rows, size_t count, do
 
 static bool diverged(struct trainer *t, const char *what, double value)
 {
-    progress_end(t->progress);
+    nn_progress_end(t->progress);
     fprintf(stderr, "housing_mlp: training diverged: the %s loss is %g ", what, value);
     advise(t);
     return false;
@@ -153,7 +153,7 @@ static bool train_epoch(struct trainer *t, double *loss)
         if (!isfinite(*loss))
             return diverged(t, "training", *loss);
         sum += *loss * (double)n;
-        progress_rows(t->progress, n);
+        nn_progress_rows(t->progress, n);
     }
     *loss = sum / (double)done;
     return true;
@@ -173,12 +173,12 @@ static bool run_epoch(struct trainer *t, double *predicted)
     *validation = prediction_rmse(houses, split->validation, split->validation_count, predicted);
     if (!isfinite(*validation))
         return diverged(t, "validation", *validation);
-    progress_epoch(t->progress, *train, *validation);
+    nn_progress_epoch(t->progress, *train, *validation);
     t->done++;
     return !t->options->resume || weights_checkpoint(t);
 }
 
-bool trainer_run(struct trainer *t, struct progress *progress)
+bool trainer_run(struct trainer *t, nn_progress *progress)
 {
     double *predicted = calloc(t->houses->split.validation_count, sizeof *predicted);
     bool good = predicted != NULL;

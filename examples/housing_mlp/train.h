@@ -3,8 +3,8 @@
 #define HOUSING_TRAIN_H
 
 #include "houses.h"
+#include "nn/fit.h"
 #include "perceptron.h"
-#include "progress.h"
 
 /* Root mean squared errors after each epoch, in units of $100,000. That of the training part is
  * taken while the epoch runs, each batch before the step that learns from it. */
@@ -22,12 +22,12 @@ struct trainer {
     nn_schedule schedule;
     nn_batches batches;
     const struct options *options;
-    uint64_t step;             /* steps done, and the one being done */
-    size_t done;               /* epochs done, those before a resume too */
-    ag_tensor x, y, loss;      /* of the training program on the tape: */
-    size_t recorded;           /* its batch's rows; 0: no training program is on the tape */
-    float *features, *prices;  /* a batch or chunk: (n, FEATURES) and (n, 1) */
-    struct progress *progress; /* of trainer_run, else NULL */
+    uint64_t step;            /* steps done, and the one being done */
+    size_t done;              /* epochs done, those before a resume too */
+    ag_tensor x, y, loss;     /* of the training program on the tape: */
+    size_t recorded;          /* its batch's rows; 0: no training program is on the tape */
+    float *features, *prices; /* a batch or chunk: (n, FEATURES) and (n, 1) */
+    nn_progress *progress;    /* of trainer_run, else NULL */
     struct history history;
     ag_tensor scaler[4]; /* see weights.h */
 };
@@ -42,7 +42,7 @@ void trainer_free(struct trainer *t);
 bool trainer_record(struct trainer *t, size_t rows);
 
 /* All epochs that are not done yet. */
-bool trainer_run(struct trainer *t, struct progress *progress);
+bool trainer_run(struct trainer *t, nn_progress *progress);
 
 /* The predicted prices of these rows in units of $100,000; out is (count). */
 bool trainer_predict(struct trainer *t, const uint32_t *rows, size_t count, double *out);
