@@ -265,7 +265,7 @@ static ag_tensor append(const struct call *call)
     r->trainable = r->elided = r->pinned = false;
     r->sums_rows = cut && sums_rows;
     r->shadow = NULL;
-    r->group = 0;
+    r->group = r->last_reader = 0;
     r->cut_operands = (uint8_t)cut;
     if (r->cut_operands && !blocks_note(tape, r))
         return handle(tape, 0);
