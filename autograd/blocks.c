@@ -455,6 +455,7 @@ bool blocks_note(ag_tape *tape, struct record *r)
         return true;
     if (r->sums_rows)
         return scratch_grow(tape, &tape->partial, size);
-    tape->worth_blocks |= size >= WORTH;
+    r->worth_blocks = size >= WORTH;
+    tape->worth_blocks |= r->worth_blocks;
     return true;
 }

@@ -64,6 +64,13 @@ void arena_rewind(struct arena *arena)
         use_chunk(arena, arena->first);
 }
 
+void arena_move(struct arena *arena, char *to)
+{
+    while ((size_t)(to - (char *)arena->current) > arena->current->size)
+        use_chunk(arena, arena->current->next);
+    arena->free = to;
+}
+
 void arena_free(ag_tape *tape, struct arena *arena)
 {
     for (struct chunk *chunk = arena->first, *next; chunk; chunk = next) {

@@ -29,33 +29,37 @@ struct attributes {
     bool keep;          /* reduced axes stay, with size 1 */
     bool transposed[2];
     const ag_shape *shape; /* asked for; read by the shape rule alone */
-    const void *plan;      /* more constants, in the arena */
+    const void *plan;      /* more constants, of which a record keeps a copy in the arena; */
+    size_t plan_size;      /* 0: it is another record's copy */
 };
 
-/* One op applied once, and the tensor that came of it. */
+/* One op applied once, and the tensor that came of it. What each run and each repetition looks at
+ * comes first. */
 struct record {
     const struct op *op;
-    void *data; /* count elements, row-major */
-    const char *name;
-    int64_t count;
-    ag_shape shape;
-    struct attributes attr;
-    void *shadow;      /* of a leaf: room for the values that elided records saw */
-    struct loop *loop; /* how operands are stepped through, where it isn't side by side */
-    uint64_t clock;    /* when it was recorded; of a leaf: when its values were last set */
+    void *data;      /* count elements, row-major */
+    char *from, *to; /* where the arena stood before it was recorded, and after */
+    uint64_t clock;  /* when it was recorded; of a leaf: when its values were last set */
     uint32_t input[MAX_INPUTS];
-    uint32_t gradient;             /* during a backward walk: the gradient so far */
-    uint32_t walk;                 /* the backward walk that recorded it; 0: the user did */
-    uint32_t result, result_epoch; /* of a parameter: its gradient by the last ag_backward */
-    uint32_t group, last_reader;   /* while a group is planned (blocks.c) */
+    uint32_t walk; /* the backward walk that recorded it; 0: the user did */
     uint8_t inputs;
     uint8_t role;
     uint8_t cut_operands; /* goes row by row: operands cut likewise, a bit for each; 0: does not */
     bool sums_rows;       /* and sums over the rows */
+    bool worth_blocks;    /* and has rows enough to be run in blocks */
     bool elided;          /* its values were not stored */
     bool pinned;          /* somebody looked: they are to be stored */
     bool trainable;
     bool needed; /* during a backward walk: something asked for depends on it */
+    const char *name;
+    struct attributes attr;
+    int64_t count;
+    ag_shape shape;
+    void *shadow;                /* of a leaf: room for the values that elided records saw */
+    struct loop *loop;           /* how operands are stepped through, where it isn't side by side */
+    uint32_t gradient;           /* during a backward walk: the gradient so far */
+    uint32_t result;             /* of a parameter: its gradient by the last ag_backward */
+    uint32_t group, last_reader; /* while a group is planned (blocks.c) */
 };
 
 /* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
@@ -68,6 +72,13 @@ struct note {
 struct notes {
     struct note *at;
     uint32_t count, capacity;
+};
+
+/* The one walk of an epoch, by ag_backward, from y: its records and its last note. y 0: there was
+ * none, or there were several. It can be repeated while the same parameters are trained. */
+struct backward {
+    uint32_t y, first, end, notes;
+    uint64_t parameters;
 };
 
 struct records {
@@ -100,8 +111,12 @@ struct ag_tape {
     struct records transient, lasting;
     uint32_t ran; /* transient records before this one have been run */
     uint32_t epoch;
-    uint64_t clock;    /* counts changes of leaves */
-    uint64_t replayed; /* the clock at the last replay: records are as new as that */
+    uint32_t former; /* records before the reset, which so far are repeated; 0: they are not */
+    struct backward again;    /* the walk that may be repeated with them */
+    uint32_t gradients_epoch; /* that of the last ag_backward */
+    uint64_t parameters;      /* counts changes of what is trained */
+    uint64_t clock;           /* counts changes of leaves */
+    uint64_t replayed;        /* the clock at the last replay: records are as new as that */
     struct arena arena, lasting_arena;
     struct notes notes;
     uint32_t walks, walking; /* backward walks since the reset; the one under way, or 0 */
@@ -151,6 +166,9 @@ static inline void *arena_allocate(ag_tape *tape, struct arena *arena, size_t si
     return block;
 }
 
+/* Back to, or on to, a place where it stood before. */
+void arena_move(struct arena *arena, char *to);
+
 /* ---- Records and handles (tape.c) ---- */
 
 static inline struct record *record_at(const ag_tape *tape, uint32_t index)
@@ -190,16 +208,23 @@ static inline struct record *find(ag_tensor x)
  * name of `who`. */
 struct record *resolve(ag_tensor x, const char *who);
 
-/* A new, empty record with memory for `shape`; 0 on error. */
+bool grow_records(ag_tape *tape, struct records *records);
+
+/* The record of a leaf whose values are about to change, with all that was recorded before run on
+ * the old ones; NULL on error. */
+struct record *changeable(ag_tensor x, const char *who);
+
+/* ---- Recording (record.c) ---- */
+
+/* A new record with memory for `shape`, whose values are not set; 0 on error. */
 uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
                   bool lasting);
 
 /* A leaf filled with one value. */
 ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value);
 
-/* The record of a leaf whose values are about to change, with all that was recorded before run on
- * the old ones; NULL on error. */
-struct record *changeable(ag_tensor x, const char *who);
+/* Takes the record at the end of the tape as it stood there before the reset, under this name. */
+ag_tensor repeat(ag_tape *tape, const char *name);
 
 /* ---- Running (replay.c) ---- */
 

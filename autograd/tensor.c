@@ -35,15 +35,24 @@ static const struct op *const table[] = {&parameter_op, &buffer_op, &input_op, &
 
 const struct op_list leaf_ops = {table, sizeof table / sizeof *table};
 
+/* Its values are not set. */
 static ag_tensor leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
                       bool lasting)
 {
     return tape ? handle(tape, new_leaf(tape, op, name, shape, lasting)) : NONE;
 }
 
+static ag_tensor cleared(ag_tensor x)
+{
+    const struct record *r = find(x);
+    if (r)
+        memset(r->data, 0, (size_t)r->count * element_size(x.tape));
+    return x;
+}
+
 ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape)
 {
-    ag_tensor x = leaf(tape, &parameter_op, name, shape, true);
+    ag_tensor x = cleared(leaf(tape, &parameter_op, name, shape, true));
     if (find(x))
         find(x)->trainable = true;
     return x;
@@ -51,28 +60,26 @@ ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape)
 
 ag_tensor ag_buffer(ag_tape *tape, const char *name, ag_shape shape)
 {
-    return leaf(tape, &buffer_op, name, shape, true);
+    return cleared(leaf(tape, &buffer_op, name, shape, true));
 }
 
 ag_tensor ag_input(ag_tape *tape, const char *name, ag_shape shape)
 {
-    return leaf(tape, &input_op, name, shape, false);
+    return cleared(leaf(tape, &input_op, name, shape, false));
 }
 
 ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const float *values)
 {
-    ag_tensor x = ag_input(tape, name, shape);
-    if (find(x))
-        ag_set_f32(x, values, (size_t)find(x)->count);
-    return x;
+    ag_tensor x = leaf(tape, &input_op, name, shape, false);
+    const struct record *r = find(x);
+    return !r || ag_set_f32(x, values, (size_t)r->count) ? x : cleared(x);
 }
 
 ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const double *values)
 {
-    ag_tensor x = ag_input(tape, name, shape);
-    if (find(x))
-        ag_set_f64(x, values, (size_t)find(x)->count);
-    return x;
+    ag_tensor x = leaf(tape, &input_op, name, shape, false);
+    const struct record *r = find(x);
+    return !r || ag_set_f64(x, values, (size_t)r->count) ? x : cleared(x);
 }
 
 ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value)
@@ -183,6 +190,7 @@ bool ag_set_trainable(ag_tensor parameter, bool trainable)
                       r->op->name);
     if (!r || r->op != &parameter_op)
         return false;
+    parameter.tape->parameters += r->trainable != trainable;
     r->trainable = trainable;
     return true;
 }

@@ -63,6 +63,7 @@ struct op {
     bool updates;    /* running it changes its first operand, a buffer */
     bool random;     /* draws anew each time it is run */
     bool view;       /* shares the data of its input */
+    bool infers;     /* a size of -1 in the shape that is asked for is worked out */
 };
 
 #define NONE ((ag_tensor){0})
