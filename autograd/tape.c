@@ -75,6 +75,7 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                 "avx2 or avx512",
                 isa);
     }
+    threads_from_environment(tape);
     return tape;
 }
 
@@ -82,6 +83,7 @@ void ag_tape_free(ag_tape *tape)
 {
     if (!tape)
         return;
+    pool_free(tape);
     arena_free(tape, &tape->arena);
     arena_free(tape, &tape->lasting_arena);
     tape_realloc(tape, tape->transient.at, tape->transient.capacity * sizeof(struct record), 0);

@@ -55,11 +55,11 @@ struct record {
     struct attributes attr;
     int64_t count;
     ag_shape shape;
-    void *shadow;                /* of a leaf: room for the values that elided records saw */
-    struct loop *loop;           /* how operands are stepped through, where it isn't side by side */
-    uint32_t gradient;           /* during a backward walk: the gradient so far */
-    uint32_t result;             /* of a parameter: its gradient by the last ag_backward */
-    uint32_t group, last_reader; /* while a group is planned (blocks.c) */
+    void *shadow;      /* of a leaf: room for the values that elided records saw */
+    struct loop *loop; /* how operands are stepped through, where it isn't side by side */
+    uint32_t gradient; /* during a backward walk: the gradient so far */
+    uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
+    uint32_t group, last_reader, readers; /* while a group is planned (plan.c) */
 };
 
 /* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
@@ -105,6 +105,7 @@ struct scratch {
 };
 
 struct group;
+struct pool;
 
 struct ag_tape {
     const struct kernels *kernels;
@@ -127,6 +128,8 @@ struct ag_tape {
     bool tracing;             /* every record is searched for values that are not finite */
     struct scratch workspace; /* of the kernels */
     struct scratch partial;   /* one block's part of a sum over rows */
+    struct pool *pool;        /* the other threads, once there is work for them */
+    int threads;              /* to use at most; 0: as many as there are cores */
     struct group *plan;       /* of the records that were last run in blocks */
     uint32_t groups;          /* plans made so far: the number of the last */
     uint64_t elided_clock;    /* the clock when records were last run */
@@ -144,12 +147,14 @@ struct ag_tape {
 
 /* ---- Memory (memory.c) ---- */
 
-void *tape_realloc(ag_tape *tape, void *block, size_t old_size,
-                   size_t size); /* the one choke point */
+/* The one choke point: as realloc, NULL when out of memory. tape_realloc makes that the error. */
+void *tape_try(ag_tape *tape, void *block, size_t old_size, size_t size);
+void *tape_realloc(ag_tape *tape, void *block, size_t old_size, size_t size);
 void arena_rewind(struct arena *arena);
 void arena_free(ag_tape *tape, struct arena *arena);
 const char *arena_string(ag_tape *tape, struct arena *arena, const char *text);
-bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size);
+bool scratch_try(ag_tape *tape, struct scratch *scratch, size_t size);
+bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size); /* or the error */
 void scratch_free(ag_tape *tape, struct scratch *scratch);
 
 void *out_of_memory(ag_tape *tape, size_t size);                   /* NULL, with the error */
@@ -230,6 +235,23 @@ ag_tensor repeat(ag_tape *tape, const char *name);
 
 void run_pending(ag_tape *tape);
 void run_range(ag_tape *tape, uint32_t first, uint32_t end); /* one by one, every value stored */
+
+/* ---- Threads (threads.c) ---- */
+
+/* A rough estimate of what an element-wise op takes an element, on one thread. */
+#define NANOSECONDS 0.2
+
+/* Runs `part` 0 .. parts - 1 of something, each once, in any order, on any of the threads numbered
+ * 0 (the caller) .. threads - 1. */
+typedef void part_function(void *context, size_t part, int thread);
+void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, void *context);
+
+/* How many threads are worth the trouble for work of about so many nanoseconds: 1, or all that the
+ * tape may use. */
+int threads_for(ag_tape *tape, double work);
+
+bool threads_from_environment(ag_tape *tape); /* false with the error */
+void pool_free(ag_tape *tape);
 
 /* ---- Running by blocks of rows (blocks.c) ---- */
 
