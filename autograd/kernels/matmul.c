@@ -1,4 +1,4 @@
-/* Matrix product, C = activation(op(A)·op(B) + bias).
+/* Matrix product, C = slope(activation(op(A)·op(B) + bias), gate).
  *
  * After Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", and the
  * micro-kernel of BLIS (Van Zee & van de Geijn 2015): C is computed in tiles, held in registers
@@ -12,7 +12,9 @@
  * no bit. The one exception is n = 1 with A not transposed, where the lanes of a vector share k in
  * a way that depends on k only. So no bit depends on m, on strides, or on how rows and (n > 1)
  * columns are divided between calls. */
+#include "internal.h"
 #include "matmul_dots.h"
+#include "matmul_outer.h"
 #include "matmul_pack.h"
 
 /* Of a tile: rows, and vectors across. A tile of a single row may be SINGLE_VECS wide. */
@@ -51,10 +53,6 @@ struct tile {
 
 typedef void tile_function(const struct tile *);
 
-size_t KERNEL(matmul_workspace)(size_t m, size_t n, size_t k);
-void KERNEL(matmul)(const struct matmul *g);
-void KERNEL(unary_apply)(enum unary op, size_t n, const void *x, void *y);
-
 #define WIDTH 1
 #include "matmul_tile.h"
 #define WIDTH 2
@@ -92,15 +90,16 @@ static inline size_t ceil_div(size_t x, size_t y)
 
 /* ---- Blocks --------------------------------------------------------------------------------- */
 
-/* What struct matmul says, with views: C (m, n) = or += a·b, then bias and activation. */
+/* What struct matmul says, with views: C (m, n) = or += a·b, then bias, activation and slope. */
 struct product {
     size_t m, n, k;
     struct view a, b;
     real *c, *workspace;
     size_t ldc;
-    const real *bias;
+    const real *bias, *gate;
     bool add;
     enum unary activation;
+    enum binary slope;
 };
 
 /* x cut into the fewest equal blocks of at most `limit`: the size of a block. */
@@ -162,14 +161,31 @@ static void pack_b(const struct product *g, const struct cover *o, real *to)
     }
 }
 
-static void activate(enum unary op, real *c, size_t rows, size_t n, size_t ldc)
+/* Rows i .. i+m, n wide, through activation and slope. */
+static NOINLINE void run_maps(const struct product *g, size_t i, size_t m, size_t n)
 {
+    const size_t ldc = g->ldc;
+    real *c = g->c + i * ldc;
+    const real *gate = g->gate ? g->gate + i * ldc : NULL;
     if (n == ldc) {
-        KERNEL(unary_apply)(op, rows * n, c, c);
-        return;
+        n *= m;
+        m = 1;
     }
-    for (; rows > 0; rows--, c += ldc)
-        KERNEL(unary_apply)(op, n, c, c);
+    for (; m > 0; m--, c += ldc) {
+        if (g->activation != UNARY_COUNT)
+            KERNEL(kernels).unary[g->activation](n, c, c, NULL);
+        if (!gate)
+            continue;
+        KERNEL(kernels).binary[g->slope](1, n, (struct operand){c, 0, 1},
+                                         (struct operand){gate, 0, 1}, c);
+        gate += ldc;
+    }
+}
+
+static inline void maps(const struct product *g, size_t i, size_t m, size_t n)
+{
+    if (g->gate || g->activation != UNARY_COUNT)
+        run_maps(g, i, m, n);
 }
 
 /* C in strips of equal height, but for one row more in the first ones. */
@@ -263,10 +279,8 @@ static void multiply_block(const struct product *g)
         if (copy_a)
             pack_a(g, &v, s, count, packed_a);
         multiply_group(g, &o, &v, s, count, packed_a, packed_b);
-        if (g->activation != UNARY_COUNT) {
-            const size_t i = first_row(&v, s), end = first_row(&v, s + count);
-            activate(g->activation, g->c + i * g->ldc, end - i, g->n, g->ldc);
-        }
+        const size_t i = first_row(&v, s);
+        maps(g, i, first_row(&v, s + count) - i, g->n);
     }
 }
 
@@ -293,8 +307,7 @@ static bool multiply_tile(const struct product *g)
         .add = g->add,
     };
     tiles[log][g->m - 1][vecs - 1](&t);
-    if (g->activation != UNARY_COUNT)
-        activate(g->activation, g->c, g->m, g->n, g->ldc);
+    maps(g, 0, g->m, g->n);
     return true;
 }
 
@@ -319,6 +332,7 @@ static void multiply(const struct product *g)
             o.add = g->add || p > 0;
             const bool end = p + o.k == g->k;
             o.bias = g->bias && end ? g->bias + j : NULL;
+            o.gate = g->gate && end ? g->gate + j : NULL;
             o.activation = end ? g->activation : UNARY_COUNT;
             multiply_block(&o);
         }
@@ -346,8 +360,7 @@ static void column_of_dots(const struct product *g)
             *c = g->bias ? sum + *g->bias : sum;
         }
     }
-    if (g->activation != UNARY_COUNT)
-        activate(g->activation, g->c, g->m, 1, g->ldc);
+    maps(g, 0, g->m, 1);
 }
 
 /* C transposed is a row: B transposed times A transposed. */
@@ -362,12 +375,16 @@ static void column(const struct product *g)
     if (g->bias)
         for (size_t i = 0; i < g->m; i++)
             g->c[i] += *g->bias;
-    if (g->activation != UNARY_COUNT)
-        activate(g->activation, g->c, 1, g->m, g->m);
+    maps(g, 0, g->m, 1);
 }
 
 void KERNEL(matmul)(const struct matmul *g)
 {
+    outer_function *const outer = outer_of(g);
+    if (outer) {
+        multiply_outer(g, outer);
+        return;
+    }
     const struct product o = {
         .m = g->m,
         .n = g->n,
@@ -380,6 +397,8 @@ void KERNEL(matmul)(const struct matmul *g)
         .bias = g->bias,
         .add = g->accumulate,
         .activation = g->activation,
+        .gate = g->gate,
+        .slope = g->slope,
     };
     if (g->n > 1 || (g->a_transposed && g->ldc != 1))
         multiply(&o);

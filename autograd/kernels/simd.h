@@ -9,7 +9,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __AVX2__
+#include <immintrin.h> /* for parts of registers: see matmul_part.h */
+#endif
+
 #include "kernels.h"
+
+/* POSIX has a function of this name, which comes with <immintrin.h>. */
+#define select select_lanes
 
 #if KERNEL_BITS == 32
 typedef float real;

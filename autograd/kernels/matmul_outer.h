@@ -1,0 +1,139 @@
+/* Outer products, k = 1, and the slope of an activation on their way to memory. They are bound by
+ * stores: no tiles, every element of C is written once and nothing but C's gate is read beside it.
+ * For matmul.c only. */
+#ifndef TAPEGRAD_KERNELS_MATMUL_OUTER_H
+#define TAPEGRAD_KERNELS_MATMUL_OUTER_H
+
+#include "matmul_pack.h"
+#include "matmul_part.h"
+
+enum { OUTER_VECS = 4 };
+
+/* Columns of an outer product: `rows` rows, n columns wide, are a[i]*b[j]. Strides in bytes. */
+struct outer {
+    size_t rows, n;
+    const char *a, *b, *gate;
+    char *c;
+    size_t a_row, row; /* of C and of gate */
+};
+
+typedef void outer_function(const struct outer *);
+
+/* As the binary kernels of these names; y, of the gate, is not looked at without one. */
+INLINE vec slope_none(vec x, vec y)
+{
+    (void)y;
+    return x;
+}
+
+INLINE vec slope_mul(vec x, vec y)
+{
+    return x * y;
+}
+
+INLINE vec slope_sigmoid(vec x, vec y)
+{
+    return x * (y * (1 - y));
+}
+
+INLINE vec slope_tanh(vec x, vec y)
+{
+    return x * (1 - y * y);
+}
+
+INLINE vec slope_relu(vec x, vec y)
+{
+    return select(y > 0, x, splat(0));
+}
+
+/* The product is added to zero, as in a tile, for -0 to become 0. A register of which only a part
+ * is used is the only one. */
+INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool part,
+                          vec (*slope)(vec x, vec y))
+{
+    const size_t a_row = o->a_row, row = o->row, n = o->n;
+    const char *a = o->a, *gate = o->gate;
+    char *c = o->c;
+    vec x[OUTER_VECS];
+    foreach (v, vecs)
+        x[v] = part ? load_first((const real *)o->b, n) : load((const real *)o->b + v * LANES);
+    for (size_t i = o->rows; i > 0; i--, a += a_row, c += row, gate += row) {
+        const real factor = *(const real *)a;
+        foreach (v, vecs) {
+            const real *y = (const real *)gate + v * LANES;
+            const vec z = slope(0 + factor * x[v], part ? load_first(y, n) : load(y));
+            if (part)
+                store_first((real *)c, z, n);
+            else
+                store((real *)c + v * LANES, z);
+        }
+    }
+}
+
+#define OUTER(name)                                                                                \
+    static void outer_##name(const struct outer *o)                                                \
+    {                                                                                              \
+        if (o->n < LANES)                                                                          \
+            outer_columns(o, 1, true, slope_##name);                                               \
+        else if (o->n < OUTER_VECS * LANES)                                                        \
+            outer_columns(o, 1, false, slope_##name);                                              \
+        else                                                                                       \
+            outer_columns(o, OUTER_VECS, false, slope_##name);                                     \
+    }
+
+OUTER(none)
+OUTER(mul)
+OUTER(sigmoid)
+OUTER(tanh)
+OUTER(relu)
+
+/* How to run g, if it is an outer product that needs nothing more. */
+static inline outer_function *outer_of(const struct matmul *g)
+{
+    if (g->k != 1 || g->accumulate || g->bias || g->activation != UNARY_COUNT)
+        return NULL;
+    if (!g->gate)
+        return outer_none;
+    switch (g->slope) {
+    case BINARY_MUL:
+        return outer_mul;
+    case BINARY_SIGMOID_SLOPE:
+        return outer_sigmoid;
+    case BINARY_TANH_SLOPE:
+        return outer_tanh;
+    case BINARY_RELU_SLOPE:
+        return outer_relu;
+    default:
+        return NULL;
+    }
+}
+
+/* By as many registers at a time as there are; the last, if it is not full, overlaps its neighbour,
+ * and both hold the same values. */
+static void multiply_outer(const struct matmul *g, outer_function *run)
+{
+    real gathered[OUTER_VECS * LANES];
+    const size_t step = g->b_transposed ? g->ldb : 1;
+    struct outer o = {.rows = g->m, .a = g->a, .row = g->ldc * sizeof(real)};
+    o.a_row = (g->a_transposed ? 1 : g->lda) * sizeof(real);
+    for (size_t j = 0; j < g->n; j += o.n) {
+        const size_t left = g->n - j;
+        o.n = left >= OUTER_VECS * LANES ? OUTER_VECS * LANES : at_most(left, LANES);
+        if (left < LANES && g->n > LANES) {
+            j = g->n - LANES;
+            o.n = LANES;
+        }
+        const real *b = (const real *)g->b + j * step;
+        if (step != 1) {
+            for (size_t i = 0; i < o.n; i++)
+                gathered[i] = b[i * step];
+            b = gathered;
+        }
+        o.b = (const char *)b;
+        o.c = (char *)((real *)g->c + j);
+        o.gate = g->gate ? (const char *)((const real *)g->gate + j) : o.c;
+        run(&o);
+    }
+}
+
+#endif
