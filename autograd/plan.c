@@ -162,6 +162,16 @@ static bool is_bias(const struct record *x, int64_t n)
     return x->count == n && (x->shape.rank ? x->shape.dim[x->shape.rank - 1] : 1) == n;
 }
 
+/* Of two operands side by side, can it go with a product into the first? */
+static bool is_gate(const ag_tape *tape, const struct record *r)
+{
+    enum binary f = (enum binary)r->op->kernel;
+    return r->op->forward == binary_forward && !r->loop &&
+           input_of(tape, r, 0) != input_of(tape, r, 1) &&
+           (f == BINARY_MUL || f == BINARY_SIGMOID_SLOPE || f == BINARY_TANH_SLOPE ||
+            f == BINARY_RELU_SLOPE);
+}
+
 /* What may come after a product, in this order; each time the next place in `fused` is taken. */
 static bool join(const ag_tape *tape, struct fusion *fused, const struct step *s)
 {

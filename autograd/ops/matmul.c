@@ -127,12 +127,11 @@ static void matmul_forward_fused(ag_tape *tape, const struct record *r, const st
         p.bias = fused->bias->data;
     if (fused->activation)
         p.activation = (enum unary)fused->activation->op->kernel;
+    if (fused->gate) {
+        p.slope = (enum binary)fused->last->op->kernel;
+        p.gate = fused->gate->data;
+    }
     tape->kernels->matmul(&p);
-    if (fused->gate)
-        tape->kernels->binary[fused->last->op->kernel](1, (size_t)r->count,
-                                                       (struct operand){p.c, 0, 1},
-                                                       (struct operand){fused->gate->data, 0, 1},
-                                                       p.c);
 }
 
 static void matmul_forward_add(ag_tape *tape, const struct record *r)
