@@ -179,8 +179,7 @@ static bool join(const ag_tape *tape, struct fusion *fused, const struct step *s
     bool sum = r->op == &add_op && r->cut_operands == 1u && is_bias(second, s->row_count);
     bool activation =
         r->inputs == 1 && r->op->forward == unary_forward && r->op->kernel != UNARY_AFFINE;
-    bool gate =
-        second && r->op->forward == binary_forward && !r->loop && second != input_of(tape, r, 0);
+    bool gate = second && is_gate(tape, r);
     if (sum && !fused->last)
         fused->bias = second;
     else if (activation && !fused->activation && !fused->gate)
