@@ -228,18 +228,23 @@ bool ag_backward(ag_tensor y)
     return true;
 }
 
-bool ag_has_gradient(ag_tensor parameter)
+static bool has_gradient(ag_tensor parameter, const struct record *r)
 {
-    const struct record *r = resolve(parameter, "has_gradient");
     return r && (parameter.index & LASTING) && r->result &&
            parameter.tape->gradients_epoch == parameter.tape->epoch;
 }
 
+bool ag_has_gradient(ag_tensor parameter)
+{
+    return has_gradient(parameter, resolve(parameter, "has_gradient"));
+}
+
 ag_tensor ag_gradient(ag_tensor parameter)
 {
-    if (ag_has_gradient(parameter))
-        return handle(parameter.tape, find(parameter)->result);
-    if (find(parameter))
+    const struct record *r = resolve(parameter, "gradient");
+    if (has_gradient(parameter, r))
+        return handle(parameter.tape, r->result);
+    if (r)
         reject_tensor(
             parameter, "gradient", "",
             "%s has none: ag_backward was not called since the last reset, its tensor did "

@@ -304,11 +304,11 @@ void settle(ag_tape *tape)
 
 void keep_shadow(ag_tape *tape, struct record *leaf)
 {
-    if (tape->elided && leaf->shadow && leaf->clock <= tape->elided_clock)
+    if (leaf->shadow && leaf->clock <= tape->elided_clock)
         memcpy(leaf->shadow, leaf->data, (size_t)leaf->count * element_size(tape));
 }
 
-void pin(ag_tape *tape, struct record *r)
+void start_storing(ag_tape *tape, struct record *r)
 {
     if (r->elided)
         settle(tape);

@@ -149,7 +149,7 @@ void *ag_allocate(ag_tape *tape, size_t size)
 
 /* Says what is wrong with a handle that is not valid. The result of a failed op brings its own
  * error along. */
-static void complain(ag_tensor x, const char *who)
+void complain(ag_tensor x, const char *who)
 {
     if (x.index && x.epoch != x.tape->epoch)
         ag_fail(x.tape,
@@ -158,12 +158,4 @@ static void complain(ag_tensor x, const char *who)
                 who);
     else
         ag_fail(x.tape, "%s: invalid tensor: the op that was to make it failed", who);
-}
-
-struct record *resolve(ag_tensor x, const char *who)
-{
-    struct record *r = find(x);
-    if (!r && x.tape)
-        complain(x, who);
-    return r;
 }

@@ -211,13 +211,20 @@ static inline struct record *find(ag_tensor x)
 
 /* The same for a function of the public interface: a bad handle becomes the sticky error, in the
  * name of `who`. */
-struct record *resolve(ag_tensor x, const char *who);
+void complain(ag_tensor x, const char *who);
+
+static inline struct record *resolve(ag_tensor x, const char *who)
+{
+    struct record *r = find(x);
+    if (!r && x.tape)
+        complain(x, who);
+    return r;
+}
 
 bool grow_records(ag_tape *tape, struct records *records);
 
-/* The record of a leaf whose values are about to change, with all that was recorded before run on
- * the old ones; NULL on error. */
-struct record *changeable(ag_tensor x, const char *who);
+/* Whether the values of x, whose record is r, may change; false with the error. */
+bool can_change(ag_tensor x, const struct record *r, const char *who);
 
 /* ---- Recording (record.c) ---- */
 
@@ -233,8 +240,16 @@ ag_tensor repeat(ag_tape *tape, const char *name);
 
 /* ---- Running (replay.c) ---- */
 
-void run_pending(ag_tape *tape);
-void run_range(ag_tape *tape, uint32_t first, uint32_t end); /* one by one, every value stored */
+void run_window(ag_tape *tape, uint32_t first, uint32_t end); /* as fits best; first 1: a replay */
+void run_range(ag_tape *tape, uint32_t first, uint32_t end);  /* one by one, every value stored */
+
+static inline void run_pending(ag_tape *tape)
+{
+    if (tape->ran == tape->transient.count)
+        return;
+    run_window(tape, tape->ran, tape->transient.count);
+    tape->ran = tape->transient.count;
+}
 
 /* ---- Threads (threads.c) ---- */
 
@@ -259,10 +274,24 @@ bool blocks_new(ag_tape *tape);
 void blocks_free(ag_tape *tape);
 bool blocks_note(ag_tape *tape, struct record *r); /* of a record just made; false on error */
 void run_record(ag_tape *tape, struct record *r);
-void run_window(ag_tape *tape, uint32_t first, uint32_t end); /* as fits best; first 1: a replay */
-void settle(ag_tape *tape);                                   /* computes what was elided */
-void pin(ag_tape *tape, struct record *r); /* its values are stored, now and on replays */
+void settle(ag_tape *tape);                           /* computes what was elided */
+void start_storing(ag_tape *tape, struct record *r);  /* now, and on replays */
 void keep_shadow(ag_tape *tape, struct record *leaf); /* before its values are set */
+
+/* A record that was run is about to be read. */
+static inline void pin(ag_tape *tape, struct record *r)
+{
+    if (!r->pinned || r->elided)
+        start_storing(tape, r);
+}
+
+/* A leaf is about to change. What was recorded before must have been run on the old values. */
+static inline void touch(ag_tape *tape, struct record *leaf)
+{
+    if (tape->elided)
+        keep_shadow(tape, leaf);
+    leaf->clock = ++tape->clock;
+}
 
 /* ---- Shapes (shape.c) ---- */
 

@@ -100,22 +100,25 @@ ag_tensor ag_full(ag_tape *tape, ag_shape shape, double value)
 
 /* ---- Setting values ---- */
 
-struct record *changeable(ag_tensor x, const char *who)
+bool can_change(ag_tensor x, const struct record *r, const char *who)
 {
-    struct record *r = resolve(x, who);
-    if (!r || x.tape->failed)
+    if (r->op == &parameter_op || r->op == &buffer_op || r->op == &input_op)
+        return !x.tape->failed;
+    reject_tensor(x, who, "",
+                  "only parameters, buffers and inputs can be set; this is the result of %s",
+                  r->op->name);
+    return false;
+}
+
+/* The record of a leaf whose values are about to change; NULL on error. */
+static struct record *changeable(ag_tensor x, struct record *r, const char *who)
+{
+    if (!r || !can_change(x, r, who))
         return NULL;
-    if (r->op != &parameter_op && r->op != &buffer_op && r->op != &input_op) {
-        reject_tensor(x, who, "",
-                      "only parameters, buffers and inputs can be set; this is the result of %s",
-                      r->op->name);
-        return NULL;
-    }
     run_pending(x.tape);
     if (x.tape->failed)
         return NULL;
-    keep_shadow(x.tape, r);
-    r->clock = ++x.tape->clock;
+    touch(x.tape, r);
     return r;
 }
 
@@ -138,7 +141,7 @@ static bool count_fits(ag_tensor x, const struct record *r, const void *values, 
 bool ag_set_f32(ag_tensor x, const float *values, size_t count)
 {
     struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !(r = changeable(x, "set")))
+    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
         return false;
     if (x.tape->dtype == AG_F32)
         memcpy(r->data, values, count * sizeof *values);
@@ -151,7 +154,7 @@ bool ag_set_f32(ag_tensor x, const float *values, size_t count)
 bool ag_set_f64(ag_tensor x, const double *values, size_t count)
 {
     struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !(r = changeable(x, "set")))
+    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
         return false;
     if (x.tape->dtype == AG_F64)
         memcpy(r->data, values, count * sizeof *values);
@@ -165,7 +168,7 @@ bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
 {
     if (!value && find(x))
         ag_fail(x.tape, "set: no function (NULL)");
-    struct record *r = changeable(x, "set");
+    struct record *r = changeable(x, resolve(x, "set"), "set");
     if (!r)
         return false;
     for (int64_t i = 0; i < r->count; i++)
