@@ -223,9 +223,6 @@ static inline struct record *resolve(ag_tensor x, const char *who)
 
 bool grow_records(ag_tape *tape, struct records *records);
 
-/* Whether the values of x, whose record is r, may change; false with the error. */
-bool can_change(ag_tensor x, const struct record *r, const char *who);
-
 /* ---- Recording (record.c) ---- */
 
 /* A new record with memory for `shape`, whose values are not set; 0 on error. */

@@ -10,18 +10,21 @@ static const struct op parameter_op = {
     .formula = "",
     .precedence = CALL,
     .leaf = true,
+    .settable = true,
 };
 static const struct op buffer_op = {
     .name = "buffer",
     .formula = "",
     .precedence = CALL,
     .leaf = true,
+    .settable = true,
 };
 static const struct op input_op = {
     .name = "input",
     .formula = "",
     .precedence = CALL,
     .leaf = true,
+    .settable = true,
 };
 static const struct op full_op = {
     .name = "full",
@@ -100,10 +103,8 @@ ag_tensor ag_full(ag_tape *tape, ag_shape shape, double value)
 
 /* ---- Setting values ---- */
 
-bool can_change(ag_tensor x, const struct record *r, const char *who)
+bool refuse_to_set(ag_tensor x, const struct record *r, const char *who)
 {
-    if (r->op == &parameter_op || r->op == &buffer_op || r->op == &input_op)
-        return !x.tape->failed;
     reject_tensor(x, who, "",
                   "only parameters, buffers and inputs can be set; this is the result of %s",
                   r->op->name);

@@ -3,11 +3,11 @@
 
 #include "ops/ops.h"
 
-/* Whether x, the gradient or a state of parameter w, is on its tape and shaped like it. */
-static bool is_like(ag_tensor w, const struct record *rw, ag_tensor x, const char *who,
-                    const char *what)
+/* Whether x, whose record is r, can be the gradient or a state of parameter w: on its tape, and
+ * shaped like it. */
+static inline bool is_like(ag_tensor w, const struct record *rw, ag_tensor x,
+                           const struct record *r, const char *who, const char *what)
 {
-    const struct record *r = find(x);
     if (r && x.tape == w.tape && shape_equal(&r->shape, &rw->shape))
         return true;
     ag_fail(w.tape, "%s: the %s must be on the parameter's tape and shaped like it", who, what);
@@ -26,21 +26,15 @@ static bool all_finite(ag_tape *tape, const char *who, const double *options, si
     return false;
 }
 
-/* Makes ready to read the gradient and to change the parameter and its states, the first of x; NULL
- * on error. */
-static const void *prepare(const ag_tensor *x, size_t count, ag_tensor gradient, const char *who)
+/* Makes ready to read the gradient and to change the parameter; false on error. */
+static inline bool begin(ag_tape *tape, struct record *gradient, struct record *w)
 {
-    ag_tape *tape = gradient.tape;
-    for (size_t i = 0; i < count; i++)
-        if (!can_change(x[i], find(x[i]), who))
-            return NULL;
     run_pending(tape);
     if (tape->failed)
-        return NULL;
-    pin(tape, find(gradient));
-    for (size_t i = 0; i < count; i++)
-        touch(tape, find(x[i]));
-    return find(gradient)->data;
+        return false;
+    pin(tape, gradient);
+    touch(tape, w);
+    return true;
 }
 
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
@@ -48,15 +42,16 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
     static const char who[] = "update_sgd";
     bool moves = o->momentum != 0.0;
     const double options[] = {o->rate, o->momentum, o->weight_decay, o->scale};
-    const struct record *r = resolve(w, who);
-    if (!r || w.tape->failed || !is_like(w, r, g, who, "gradient") ||
-        (moves && !is_like(w, r, velocity, who, "velocity")) ||
-        !all_finite(w.tape, who, options, sizeof options / sizeof *options))
+    struct record *r = resolve(w, who), *gradient = find(g), *m = moves ? find(velocity) : NULL;
+    if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||
+        (moves && !is_like(w, r, velocity, m, who, "velocity")) ||
+        !all_finite(w.tape, who, options, sizeof options / sizeof *options) ||
+        !can_change(w, r, who) || (moves && !can_change(velocity, m, who)) ||
+        !begin(w.tape, gradient, r))
         return false;
-    const void *gradient = prepare((ag_tensor[]){w, velocity}, moves ? 2 : 1, g, who);
-    if (!gradient)
-        return false;
-    w.tape->kernels->sgd((size_t)r->count, r->data, gradient, moves ? find(velocity)->data : NULL,
+    if (moves)
+        touch(w.tape, m);
+    w.tape->kernels->sgd((size_t)r->count, r->data, gradient->data, moves ? m->data : NULL,
                          &(struct sgd){.rate = o->rate,
                                        .momentum = o->momentum,
                                        .weight_decay = o->weight_decay,
@@ -69,19 +64,22 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
 {
     static const char who[] = "update_adam";
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
-    const struct record *r = resolve(w, who);
-    if (!r || w.tape->failed || !is_like(w, r, g, who, "gradient") ||
-        !is_like(w, r, m, who, "first moment") || !is_like(w, r, v, who, "second moment") ||
+    struct record *r = resolve(w, who), *gradient = find(g), *first = find(m), *second = find(v);
+    if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||
+        !is_like(w, r, m, first, who, "first moment") ||
+        !is_like(w, r, v, second, who, "second moment") ||
         !all_finite(w.tape, who, options, sizeof options / sizeof *options))
         return false;
     if (o->step < 1) {
         ag_fail(w.tape, "update_adam: steps count from 1");
         return false;
     }
-    const void *gradient = prepare((ag_tensor[]){w, m, v}, 3, g, who);
-    if (!gradient)
+    if (!can_change(w, r, who) || !can_change(m, first, who) || !can_change(v, second, who) ||
+        !begin(w.tape, gradient, r))
         return false;
-    w.tape->kernels->adam((size_t)r->count, r->data, gradient, find(m)->data, find(v)->data,
+    touch(w.tape, first);
+    touch(w.tape, second);
+    w.tape->kernels->adam((size_t)r->count, r->data, gradient->data, first->data, second->data,
                           &(struct adam){.rate = o->rate,
                                          .beta1 = o->beta1,
                                          .beta2 = o->beta2,

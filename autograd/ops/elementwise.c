@@ -36,14 +36,22 @@ void broadcast_forward(const ag_tape *tape, const struct record *r, const void *
     } while (loop_next(loop, outer, inputs, at, offset));
 }
 
+/* With a loop of two axes, as most have, there is nothing to step through. */
 void binary_forward(ag_tape *tape, const struct record *r)
 {
+    const struct loop *loop = r->loop;
     const void *data[] = {input_of(tape, r, 0)->data, input_of(tape, r, 1)->data};
-    if (r->loop)
-        broadcast_forward(tape, r, data, 2);
+    void (*f)(size_t, size_t, struct operand, struct operand, void *) =
+        tape->kernels->binary[r->op->kernel];
+    if (!loop)
+        f(1, (size_t)r->count, (struct operand){data[0], 0, 1}, (struct operand){data[1], 0, 1},
+          r->data);
+    else if (loop->rank == 2)
+        f((size_t)loop->dim[0], (size_t)loop->dim[1],
+          (struct operand){data[0], loop->stride[0][0], loop->stride[0][1]},
+          (struct operand){data[1], loop->stride[1][0], loop->stride[1][1]}, r->data);
     else
-        tape->kernels->binary[r->op->kernel](1, (size_t)r->count, (struct operand){data[0], 0, 1},
-                                             (struct operand){data[1], 0, 1}, r->data);
+        broadcast_forward(tape, r, data, 2);
 }
 
 /* ---- Two operands ---- */

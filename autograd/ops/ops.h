@@ -71,6 +71,7 @@ struct op {
     int kernel;      /* an enum unary, binary or reduce, where forward is shared */
     bool broadcasts; /* operands are broadcast together */
     bool leaf;       /* no program made its values: a parameter, buffer, input or constant */
+    bool settable;   /* a leaf whose values may be set: all but a constant */
     bool updates;    /* running it changes its first operand, a buffer */
     bool random;     /* draws anew each time it is run */
     bool view;       /* shares the data of its input */
@@ -78,6 +79,14 @@ struct op {
 };
 
 #define NONE ((ag_tensor){0})
+
+/* Whether the values of x, whose record is r, may be set; false with the error. */
+bool refuse_to_set(ag_tensor x, const struct record *r, const char *who);
+
+static inline bool can_change(ag_tensor x, const struct record *r, const char *who)
+{
+    return r->op->settable || refuse_to_set(x, r, who);
+}
 
 /* Checks the operands and appends a record; an invalid tensor on error. attr may be NULL. */
 ag_tensor record(const struct op *op, ag_tensor x, const struct attributes *attr);
