@@ -296,6 +296,24 @@ static void a_change_is_noticed(void **state)
     ag_tape_free(tape);
 }
 
+/* A name lies between the values of two records: a longer one must not lie over the second's. */
+static void names_may_grow(void **state)
+{
+    (void)state;
+    ag_tape *tape = ag_tape_new(AG_F64);
+    char name[400] = "h";
+    for (int epoch = 0; epoch < 6; epoch++) {
+        ag_tape_reset(tape);
+        ag_tensor x = ag_full(tape, AG_SHAPE(8), 1.5), h = ag_name(ag_square(x), name);
+        ag_tensor y = ag_square(h);
+        ag_item(ag_sum(y));
+        assert_string_equal(ag_name_of(h), name);
+        assert_true(ag_data_f64(y)[0] == 1.5 * 1.5 * 1.5 * 1.5);
+        memset(name, 'a' + epoch, 60 * (size_t)(epoch + 1));
+    }
+    ag_tape_free(tape);
+}
+
 static void gradients_follow_what_is_trained(void **state)
 {
     (void)state;
@@ -322,6 +340,7 @@ int main(void)
         cmocka_unit_test(changed_programs_equal_new_ones),
         cmocka_unit_test(a_mistake_is_told_in_any_epoch),
         cmocka_unit_test(a_change_is_noticed),
+        cmocka_unit_test(names_may_grow),
         cmocka_unit_test(gradients_follow_what_is_trained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
