@@ -56,6 +56,7 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                       .bytes = sizeof *tape,
                       .dtype = dtype,
                       .warning = default_warning,
+                      .pays = 1e5, /* waking a thread may take some 50 microseconds */
                       .epoch = 1,
                       .transient.count = 1,
                       .lasting.count = 1,

@@ -130,6 +130,8 @@ struct ag_tape {
     struct scratch partial;   /* one block's part of a sum over rows */
     struct pool *pool;        /* the other threads, once there is work for them */
     int threads;              /* to use at most; 0: as many as there are cores */
+    double pays;              /* nanoseconds of work that are worth sharing */
+    bool sharing;             /* some is being shared: its parts are not shared again */
     struct group *plan;       /* of the records that were last run in blocks */
     uint32_t groups;          /* plans made so far: the number of the last */
     uint64_t elided_clock;    /* the clock when records were last run */
@@ -253,14 +255,28 @@ static inline void run_pending(ag_tape *tape)
 /* A rough estimate of what an element-wise op takes an element, on one thread. */
 #define NANOSECONDS 0.2
 
-/* Runs `part` 0 .. parts - 1 of something, each once, in any order, on any of the threads numbered
- * 0 (the caller) .. threads - 1. */
+/* Is work of about so many nanoseconds worth the trouble of sharing it? */
+static inline bool worth_sharing(const ag_tape *tape, double work)
+{
+    return work >= tape->pays && tape->threads != 1 && !tape->sharing;
+}
+
+/* How many threads there are for such work: 1, or all that the tape may use. */
+int threads_for(ag_tape *tape, double work);
+
+/* Runs parts 0 .. parts - 1 of something, each once, in any order, on any of the threads numbered 0
+ * (the caller) .. threads - 1. */
 typedef void part_function(void *context, size_t part, int thread);
 void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, void *context);
 
-/* How many threads are worth the trouble for work of about so many nanoseconds: 1, or all that the
- * tape may use. */
-int threads_for(ag_tape *tape, double work);
+/* Cuts n elements (or rows, ...) in a share for each thread, whole units but for the last. */
+typedef void share_function(void *context, size_t first, size_t count, int thread);
+void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_function *run,
+                void *context);
+
+/* Scratch memory for each of the threads; returns how many have as much. */
+int give_workspaces(ag_tape *tape, int threads, size_t size);
+void *workspace_of(const ag_tape *tape, int thread);
 
 bool threads_from_environment(ag_tape *tape); /* false with the error */
 void pool_free(ag_tape *tape);

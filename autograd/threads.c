@@ -17,9 +17,6 @@
 
 enum { MOST_THREADS = 64, SPINS = 1000 };
 
-/* Nanoseconds of work that outweigh waking a thread. */
-static const double PAYS = 1e5;
-
 /* `left` is the parts left of a job, how many threads may take them, and its number: so that
  * whoever was late takes none of the next job's for the last's. The other fields may be read by who
  * has taken a part. */
@@ -54,6 +51,7 @@ struct pool {
     struct member {
         struct pool *pool;
         pthread_t thread;
+        struct scratch workspace;
         int number;
     } member[MOST_THREADS];
 };
@@ -133,7 +131,8 @@ static void start(struct pool *pool, int threads)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (pool->threads = 1; pool->threads < threads; pool->threads++) {
         struct member *member = &pool->member[pool->threads];
-        *member = (struct member){.pool = pool, .number = pool->threads};
+        member->pool = pool;
+        member->number = pool->threads;
         if (pthread_create(&member->thread, NULL, work, member) != 0)
             break;
     }
@@ -154,9 +153,14 @@ static void stop(struct pool *pool)
 
 void pool_free(ag_tape *tape)
 {
-    if (tape->pool && tape->pool->owner == getpid())
-        stop(tape->pool);
-    tape_try(tape, tape->pool, tape->pool ? sizeof *tape->pool : 0, 0);
+    struct pool *pool = tape->pool;
+    if (!pool)
+        return;
+    if (pool->owner == getpid())
+        stop(pool);
+    for (int i = 1; i < MOST_THREADS; i++)
+        scratch_free(tape, &pool->member[i].workspace);
+    tape_try(tape, pool, sizeof *pool, 0);
     tape->pool = NULL;
 }
 
@@ -192,7 +196,7 @@ static int cores(void)
 
 int threads_for(ag_tape *tape, double work)
 {
-    if (tape->threads == 1 || work < PAYS)
+    if (!worth_sharing(tape, work))
         return 1;
     int threads = tape->threads ? tape->threads : cores();
     threads = threads < MOST_THREADS ? threads : MOST_THREADS;
@@ -211,6 +215,7 @@ void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, voi
     struct job *job = &pool->job;
     job->run = run;
     job->context = context;
+    tape->sharing = true;
     atomic_store(&job->unfinished, parts);
     atomic_store(&job->left,
                  (uint64_t)++pool->number << NUMBER | (uint64_t)threads << THREADS | parts);
@@ -218,7 +223,51 @@ void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, voi
     take_parts(job, pool->number, 0);
     while (atomic_load(&job->unfinished))
         sched_yield();
+    tape->sharing = false;
 }
+
+/* ---- Shares ---- */
+
+struct shares {
+    size_t n, unit, parts;
+    share_function *run;
+    void *context;
+};
+
+static size_t start_of_share(const struct shares *s, size_t part)
+{
+    return part == s->parts ? s->n : s->n * part / s->parts / s->unit * s->unit;
+}
+
+static void run_share(void *context, size_t part, int thread)
+{
+    const struct shares *s = context;
+    size_t first = start_of_share(s, part), end = start_of_share(s, part + 1);
+    if (end > first)
+        s->run(s->context, first, end - first, thread);
+}
+
+void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_function *run,
+                void *context)
+{
+    struct shares shares = {n, unit, (size_t)threads, run, context};
+    run_parts(tape, threads, shares.parts, run_share, &shares);
+}
+
+int give_workspaces(ag_tape *tape, int threads, size_t size)
+{
+    int given = 1;
+    while (given < threads && scratch_try(tape, &tape->pool->member[given].workspace, size))
+        given++;
+    return given;
+}
+
+void *workspace_of(const ag_tape *tape, int thread)
+{
+    return thread ? tape->pool->member[thread].workspace.at : tape->workspace.at;
+}
+
+/* ---- How many ---- */
 
 bool threads_from_environment(ag_tape *tape)
 {

@@ -37,6 +37,38 @@ static inline bool begin(ag_tape *tape, struct record *gradient, struct record *
     return true;
 }
 
+/* One of the two kernels over all elements of a parameter. */
+struct pass {
+    const struct kernels *kernels;
+    const struct sgd *sgd;
+    const struct adam *adam;
+    char *w;
+    const char *g;
+    char *state[2];
+};
+
+static void pass_share(void *context, size_t first, size_t count, int thread)
+{
+    const struct pass *p = context;
+    size_t at = first * p->kernels->element;
+    char *m = p->state[0] ? p->state[0] + at : NULL;
+    (void)thread;
+    if (p->sgd)
+        p->kernels->sgd(count, p->w + at, p->g + at, m, p->sgd);
+    else
+        p->kernels->adam(count, p->w + at, p->g + at, m, p->state[1] + at, p->adam);
+}
+
+static void run_pass(ag_tape *tape, size_t count, struct pass *pass)
+{
+    enum { UNIT = 1024 };
+    double work = NANOSECONDS * (double)count;
+    if (count < 2 * UNIT || !worth_sharing(tape, work))
+        pass_share(pass, 0, count, 0);
+    else
+        run_shares(tape, threads_for(tape, work), count, UNIT, pass_share, pass);
+}
+
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
 {
     static const char who[] = "update_sgd";
@@ -51,12 +83,14 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
         return false;
     if (moves)
         touch(w.tape, m);
-    w.tape->kernels->sgd((size_t)r->count, r->data, gradient->data, moves ? m->data : NULL,
-                         &(struct sgd){.rate = o->rate,
-                                       .momentum = o->momentum,
-                                       .weight_decay = o->weight_decay,
-                                       .scale = o->scale,
-                                       .nesterov = o->nesterov});
+    const struct sgd sgd = {.rate = o->rate,
+                            .momentum = o->momentum,
+                            .weight_decay = o->weight_decay,
+                            .scale = o->scale,
+                            .nesterov = o->nesterov};
+    struct pass pass = {w.tape->kernels, &sgd,           NULL,
+                        r->data,         gradient->data, {moves ? m->data : NULL}};
+    run_pass(w.tape, (size_t)r->count, &pass);
     return true;
 }
 
@@ -79,15 +113,17 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
         return false;
     touch(w.tape, first);
     touch(w.tape, second);
-    w.tape->kernels->adam((size_t)r->count, r->data, gradient->data, first->data, second->data,
-                          &(struct adam){.rate = o->rate,
-                                         .beta1 = o->beta1,
-                                         .beta2 = o->beta2,
-                                         .epsilon = o->epsilon,
-                                         .weight_decay = o->weight_decay,
-                                         .scale = o->scale,
-                                         .correction1 = 1.0 - pow(o->beta1, (double)o->step),
-                                         .correction2 = 1.0 - pow(o->beta2, (double)o->step),
-                                         .decoupled = o->decoupled});
+    const struct adam adam = {.rate = o->rate,
+                              .beta1 = o->beta1,
+                              .beta2 = o->beta2,
+                              .epsilon = o->epsilon,
+                              .weight_decay = o->weight_decay,
+                              .scale = o->scale,
+                              .correction1 = 1.0 - pow(o->beta1, (double)o->step),
+                              .correction2 = 1.0 - pow(o->beta2, (double)o->step),
+                              .decoupled = o->decoupled};
+    struct pass pass = {w.tape->kernels, NULL,           &adam,
+                        r->data,         gradient->data, {first->data, second->data}};
+    run_pass(w.tape, (size_t)r->count, &pass);
     return true;
 }
