@@ -42,14 +42,18 @@ INLINE void store_first(real *p, vec v, size_t n)
     real all[LANES];
     size_t i = 0;
     store(all, v);
+#if LANE_COUNT > 4
     if (n & 4) {
         memcpy(p, all, 4 * sizeof(real));
         i = 4;
     }
+#endif
+#if LANE_COUNT > 2
     if (n & 2) {
         memcpy(p + i, all + i, 2 * sizeof(real));
         i += 2;
     }
+#endif
     if (n & 1)
         p[i] = all[i];
 #endif
