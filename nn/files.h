@@ -81,8 +81,7 @@ typedef struct nn_safetensors {
     size_t count, metadata_count;
     nn_stored *tensors;    /* (count), in strcmp order of their names */
     nn_metadata *metadata; /* (metadata_count), in strcmp order of their keys */
-    unsigned char *bytes;  /* the file */
-    char *header;          /* the strings above are in here */
+    unsigned char *bytes;  /* the file; the strings above are in its header */
 } nn_safetensors;
 
 /* Everything in it lives until nn_safetensors_free. */
