@@ -64,9 +64,22 @@ static bool list_optimizer(struct nn_list *list, const nn_checkpoint *c)
     return true;
 }
 
-/* What goes into the snapshot comes first; *own is how many those are. */
+/* How many of these there are: in the file, when loading. */
+static size_t count_of(const nn_numbers *numbers, const nn_safetensors *file)
+{
+    const char *prefix = "training/numbers/";
+    size_t length = strlen(prefix);
+    for (size_t i = 0; numbers->most && file && i < file->count; i++) {
+        const nn_stored *t = &file->tensors[i];
+        if (strncmp(t->name, prefix, length) == 0 && strcmp(t->name + length, numbers->name) == 0)
+            return t->size / 8 < numbers->most ? t->size / 8 : numbers->most;
+    }
+    return numbers->count;
+}
+
+/* What goes into the snapshot comes first, *own many, and then numbers. The file: when loading. */
 static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, struct snapshot *s,
-                     const struct nn_source *source)
+                     const nn_safetensors *file, const struct nn_source *source)
 {
     const bool parts[] = {true, c->optimizer, c->batches};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -77,7 +90,7 @@ static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, 
     *own = list->count;
     for (size_t i = 0; i < c->numbers_count; i++)
         nn_list_words(list, "training/numbers/", c->numbers[i].name, "F64", c->numbers[i].values,
-                      AG_SHAPE((int64_t)c->numbers[i].count));
+                      AG_SHAPE((int64_t)count_of(&c->numbers[i], file)));
     if (c->optimizer && !list_optimizer(list, c))
         return nn_usable(c->params, source) &&
                nn_refuse(source, "the optimiser was made before all of the parameters");
@@ -108,7 +121,8 @@ bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *erro
         s.rows = c->batches->count;
         s.position = c->batches->position;
     }
-    bool good = list_all(&list, &own, c, &s, &source) && nn_list_save(&list, &metadata, 1, &source);
+    bool good =
+        list_all(&list, &own, c, &s, NULL, &source) && nn_list_save(&list, &metadata, 1, &source);
     nn_list_free(&list);
     return good;
 }
@@ -147,6 +161,20 @@ static bool judge(const struct snapshot *s, const nn_checkpoint *c, const struct
     return true;
 }
 
+static bool check_fixed(const nn_numbers *numbers, const nn_stored *t,
+                        const struct nn_source *source)
+{
+    for (size_t i = 0; numbers->fixed && i < numbers->count; i++) {
+        uint64_t bits = nn_integer_at((const unsigned char *)t->data + 8 * i, 8, false);
+        double then;
+        memcpy(&then, &bits, sizeof then);
+        if (then != numbers->values[i])
+            return nn_refuse(source, "training began with another %s: %.10g, here %.10g",
+                             numbers->name, then, numbers->values[i]);
+    }
+    return true;
+}
+
 /* The last that may refuse. */
 static bool set_options(struct snapshot *s, const nn_checkpoint *c, const struct nn_source *source)
 {
@@ -166,13 +194,18 @@ static bool load(nn_checkpoint *c, const nn_safetensors *file, const struct nn_s
     struct snapshot s = {0};
     struct nn_list list = {0};
     size_t own;
-    bool good = list_all(&list, &own, c, &s, source) &&
+    bool good = list_all(&list, &own, c, &s, file, source) &&
                 nn_list_check(&list, file, false, "has no place in this training", source);
+    for (size_t i = 0; i < c->numbers_count && good; i++)
+        good = check_fixed(&c->numbers[i],
+                           nn_safetensors_find(file, list.item[own + i].stored.name), source);
     if (good)
         nn_list_load(&list, 0, own, file);
     good = good && judge(&s, c, source) && set_options(&s, c, source);
     if (good) {
         nn_list_load(&list, own, list.count, file);
+        for (size_t i = 0; i < c->numbers_count; i++)
+            c->numbers[i].count = list.item[own + i].stored.size / 8;
         c->step = s.step;
         *nn_params_rng(c->params) = s.params_rng;
         *ag_tape_rng(nn_params_tape(c->params)) = s.tape_rng;

@@ -118,11 +118,14 @@ AG_API bool nn_safetensors_write(const char *path, const nn_stored *tensors, siz
  *     nn_save_checkpoint(&checkpoint, path, &error);
  */
 
-/* Numbers of one's own: a best loss, a history. Names are unique; loading needs the same count. */
+/* Numbers of one's own: a best loss, a history. Names are unique. Loading needs as many as were
+ * saved or, if there is room for `most`, sets their count. It refuses if those of a fixed one are
+ * not these: say, the length of a schedule that is to be gone on with. */
 typedef struct nn_numbers {
     const char *name;
     double *values;
-    size_t count;
+    size_t count, most;
+    bool fixed;
 } nn_numbers;
 
 typedef struct nn_checkpoint {

@@ -47,7 +47,7 @@ static void begin(struct run *r, ag_dtype dtype, nn_options options, uint64_t se
     nn_optimizer *optimizer = nn_optimizer_new(params, options);
     assert_true(
         nn_batches_new(&r->batches, r->rows, ROWS, BATCH, false, nn_params_rng(params), NULL));
-    r->numbers = (nn_numbers){"losses", r->losses, EPOCHS};
+    r->numbers = (nn_numbers){.name = "losses", .values = r->losses, .count = EPOCHS};
     r->checkpoint = (nn_checkpoint){.params = params,
                                     .optimizer = optimizer,
                                     .batches = &r->batches,
