@@ -402,9 +402,10 @@ AG_API ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor ru
 AG_API ag_tensor ag_dropout(ag_tensor x, double p, bool training);
 
 /* softmax(q @ kᵀ / sqrt(d)) @ v with q (..., L, d), k (..., S, d), v (..., S, e); causal: position
- * i attends to positions up to i. */
-AG_API ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v,
-                                                 bool causal);
+ * i attends to positions up to i. The softmax's weights are dropped with probability `dropout` (0:
+ * none), as by ag_dropout in training. */
+AG_API ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v, bool causal,
+                                                 double dropout);
 
 /* ---- Gradients ---- */
 
