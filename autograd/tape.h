@@ -269,7 +269,8 @@ int threads_for(ag_tape *tape, double work);
 typedef void part_function(void *context, size_t part, int thread);
 void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, void *context);
 
-/* Cuts n elements (or rows, ...) in a share for each thread, whole units but for the last. */
+/* Cuts n elements (or rows, ...) in a share for each thread, of whole units but for the last, which
+ * is no smaller than one unless n is. */
 typedef void share_function(void *context, size_t first, size_t count, int thread);
 void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_function *run,
                 void *context);

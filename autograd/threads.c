@@ -164,13 +164,9 @@ void pool_free(ag_tape *tape)
     tape->pool = NULL;
 }
 
-static struct pool *pool_of(ag_tape *tape, int threads)
+static struct pool *new_pool(ag_tape *tape, int threads)
 {
-    if (tape->pool && tape->pool->owner != getpid())
-        pool_free(tape);
-    if (tape->pool)
-        return tape->pool;
-    struct pool *pool = tape_try(tape, NULL, 0, sizeof *pool);
+    struct pool *pool = threads > 1 ? tape_try(tape, NULL, 0, sizeof *pool) : NULL;
     if (!pool)
         return NULL;
     memset(pool, 0, sizeof *pool);
@@ -178,10 +174,8 @@ static struct pool *pool_of(ag_tape *tape, int threads)
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     start(pool, threads);
-    return tape->pool = pool;
+    return pool;
 }
-
-/* ---- The engine's side ---- */
 
 static int cores(void)
 {
@@ -194,14 +188,19 @@ static int cores(void)
     return count > 0 ? (int)count : 1;
 }
 
+/* ---- The engine's side ---- */
+
 int threads_for(ag_tape *tape, double work)
 {
     if (!worth_sharing(tape, work))
         return 1;
-    int threads = tape->threads ? tape->threads : cores();
-    threads = threads < MOST_THREADS ? threads : MOST_THREADS;
-    struct pool *pool = threads > 1 ? pool_of(tape, threads) : NULL;
-    return pool ? pool->threads : 1;
+    if (tape->pool && tape->pool->owner != getpid())
+        pool_free(tape);
+    if (!tape->pool) {
+        int threads = tape->threads ? tape->threads : cores();
+        tape->pool = new_pool(tape, threads < MOST_THREADS ? threads : MOST_THREADS);
+    }
+    return tape->pool ? tape->pool->threads : 1;
 }
 
 void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, void *context)
@@ -243,14 +242,14 @@ static void run_share(void *context, size_t part, int thread)
 {
     const struct shares *s = context;
     size_t first = start_of_share(s, part), end = start_of_share(s, part + 1);
-    if (end > first)
-        s->run(s->context, first, end - first, thread);
+    s->run(s->context, first, end - first, thread);
 }
 
 void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_function *run,
                 void *context)
 {
-    struct shares shares = {n, unit, (size_t)threads, run, context};
+    size_t units = n / unit, parts = units < (size_t)threads ? units : (size_t)threads;
+    struct shares shares = {n, unit, parts ? parts : 1, run, context};
     run_parts(tape, threads, shares.parts, run_share, &shares);
 }
 

@@ -127,7 +127,8 @@ static struct bytes single_ops(ag_tape *tape)
     ag_rng rng;
     ag_rng_seed(&rng, 1);
     struct bytes result = {0};
-    static const int64_t size[][3] = {{130, 70, 90}, {1, 300, 64}, {300, 1, 64}, {7, 9, 500}};
+    static const int64_t size[][3] = {{130, 70, 90}, {1, 300, 64}, {300, 1, 64}, {7, 9, 500},
+                                      {5, 49, 70},   {49, 5, 70},  {3, 97, 40}};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         int64_t m = size[i][0], n = size[i][1], k = size[i][2];
         ag_tensor x = drawn(ag_parameter(tape, NULL, AG_SHAPE(m, k)), &rng);
