@@ -33,8 +33,8 @@ static inline size_t ceil_div(size_t x, size_t y)
     return (x + y - 1) / y;
 }
 
-/* How many to take of those that are left: as many as one can, but for the last two parts, which
- * are alike. */
+/* Registers across of the next panel where `left` are left: as many as one can, but for the last
+ * two panels, which are alike. */
 static inline size_t share(size_t left, size_t most)
 {
     return left <= most ? left : left < 2 * most ? left / 2 : most;
@@ -95,10 +95,10 @@ static inline size_t columns(size_t n, size_t kb)
     return n * kb <= B_BLOCK ? n : block_size(ceil_div(n, LANES), B_BLOCK / LANES / kb) * LANES;
 }
 
-/* Rows that hold the strips of a group of A, packed. */
+/* Rows that hold the strips of a group of A, packed: up to three are less than TILE_ROWS high. */
 static inline size_t group_rows(size_t m)
 {
-    return at_most(m + TILE_ROWS, GROUP);
+    return at_most(m, GROUP) + 2 * TILE_ROWS;
 }
 
 size_t KERNEL(matmul_workspace)(size_t m, size_t n, size_t k)
@@ -115,7 +115,7 @@ struct panel {
     size_t vecs, width, last;
 };
 
-static inline struct panel panel_at(const struct matmul *g, size_t j)
+static NOINLINE struct panel panel_at(const struct matmul *g, size_t j)
 {
     const size_t left = g->n - j, all = ceil_div(left, LANES);
     if (g->n < LANES)
@@ -127,7 +127,7 @@ static inline struct panel panel_at(const struct matmul *g, size_t j)
     return (struct panel){vecs, width, at_most(width, left) - LANES};
 }
 
-static void pack_b(const struct matmul *g, real *to)
+static NOINLINE void pack_b(const struct matmul *g, real *to)
 {
     const struct view b = view_b(g);
     struct panel o;
@@ -142,13 +142,13 @@ static void pack_b(const struct matmul *g, real *to)
 
 /* m rows from i on in strips, each as (k, TILE_ROWS); in short lengths of k, so that a line of a
  * transposed A is still in the cache when the next strip needs the rest of it. */
-static void pack_a(const struct matmul *g, size_t i, size_t m, real *to)
+static NOINLINE void pack_a(const struct matmul *g, size_t i, size_t m, real *to)
 {
     const struct view a = transpose(view_a(g));
     for (size_t p = 0; p < g->k; p += K_LENGTH, to += K_LENGTH * TILE_ROWS) {
         real *strip = to;
         for (size_t r = 0, rows; r < m; r += rows, strip += g->k * TILE_ROWS) {
-            rows = share(m - r, TILE_ROWS);
+            rows = height(m - r);
             pack(strip, TILE_ROWS, view_at(a, p, i + r), at_most(K_LENGTH, g->k - p), rows);
         }
     }
@@ -163,7 +163,8 @@ static inline void prefetch(const real *c, size_t ldc, size_t rows, size_t colum
 }
 
 /* m rows from i on. a, b: the operands as pack_a and pack_b left them, or NULL. */
-static void multiply_rows(const struct matmul *g, size_t i, size_t m, const real *a, const real *b)
+static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, const real *a,
+                                   const real *b)
 {
     const struct view from_a = view_a(g), from_b = view_b(g);
     const size_t k = g->k, ldc = g->ldc;
@@ -182,7 +183,7 @@ static void multiply_rows(const struct matmul *g, size_t i, size_t m, const real
         real *c = (real *)g->c + i * ldc + j;
         const real *strip = a;
         for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc) {
-            rows = share(m - r, TILE_ROWS);
+            rows = height(m - r);
             t.a = a ? strip : at(from_a, i + r, 0);
             t.c = c;
             if (g->accumulate)
@@ -195,10 +196,9 @@ static void multiply_rows(const struct matmul *g, size_t i, size_t m, const real
     }
 }
 
-static void multiply_block(const struct matmul *g)
+static NOINLINE void multiply_block(const struct matmul *g)
 {
-    const bool copy_b =
-        g->b_transposed || (g->m > REUSE * TILE_ROWS && g->n * g->k > B_DIRECT);
+    const bool copy_b = g->b_transposed || (g->m > REUSE * TILE_ROWS && g->n * g->k > B_DIRECT);
     const bool copy_a = g->m > 1 && g->n > REUSE * TILE_VECS * LANES && g->lda > A_DIRECT;
     real *a = copy_a ? g->workspace : NULL, *b = NULL;
     if (copy_b) {
@@ -221,60 +221,25 @@ static NOINLINE void multiply_blocks(const struct matmul *g)
         multiply_block(g);
         return;
     }
-    for (size_t j = 0, n; j < g->n; j += n) {
-        n = g->n - j < nb + LANES ? g->n - j : nb;
-        for (size_t p = 0; p < g->k; p += kb) {
-            const bool end = p + kb >= g->k;
-            struct matmul o = *g;
-            o.n = n;
+    struct matmul o = *g;
+    for (size_t j = 0; j < g->n; j += o.n) {
+        o.n = g->n - j < nb + LANES ? g->n - j : nb;
+        o.c = (real *)g->c + j;
+        o.bias = o.gate = NULL;
+        o.activation = UNARY_COUNT;
+        o.accumulate = g->accumulate;
+        for (size_t p = 0; p < g->k; p += kb, o.accumulate = true) {
             o.k = at_most(kb, g->k - p);
             o.a = at(view_a(g), 0, p);
             o.b = at(view_b(g), p, j);
-            o.c = (real *)g->c + j;
-            o.accumulate = g->accumulate || p > 0;
-            o.bias = g->bias && end ? (const real *)g->bias + j : NULL;
-            o.gate = g->gate && end ? (const real *)g->gate + j : NULL;
-            o.activation = end ? g->activation : UNARY_COUNT;
+            if (p + kb >= g->k) {
+                o.bias = g->bias ? (const real *)g->bias + j : NULL;
+                o.gate = g->gate ? (const real *)g->gate + j : NULL;
+                o.activation = g->activation;
+            }
             multiply_block(&o);
         }
     }
-}
-
-/* ---- Any product ---------------------------------------------------------------------------- */
-
-/* The fast way to C = a·b + from where it is a single tile; or not. */
-static inline bool multiply_tile(size_t m, size_t n, size_t k, struct view a, struct view b,
-                                 void *c, size_t ldc, const void *from, size_t from_row)
-{
-    if (m > TILE_ROWS || n > TILE_VECS * LANES || k > K_BLOCK || b.col != 1)
-        return false;
-    const size_t last = n < LANES ? 0 : n - LANES;
-    const struct tile t = {
-        .k = k,
-        .a = a.data,
-        .a_row = a.row * sizeof(real),
-        .a_col = a.col * sizeof(real),
-        .b = b.data,
-        .b_row = b.row * sizeof(real),
-        .b_last = last * sizeof(real),
-        .c = c,
-        .c_row = ldc * sizeof(real),
-        .c_last = last * sizeof(real),
-        .from = from,
-        .from_row = from_row * sizeof(real),
-        .part = n,
-    };
-    run_tile(m, n < LANES ? 0 : ceil_div(n, LANES), &t);
-    return true;
-}
-
-/* C, or C + bias with a tile's help. */
-static inline bool multiply_small(const struct matmul *g)
-{
-    if (g->accumulate && g->bias)
-        return false;
-    return multiply_tile(g->m, g->n, g->k, view_a(g), view_b(g), g->c, g->ldc,
-                         g->accumulate ? g->c : g->bias, g->accumulate ? g->ldc : 0);
 }
 
 /* A column is a row, transposed: op(B) transposed times op(A) transposed. */
@@ -297,6 +262,41 @@ static NOINLINE void multiply_as_row(const struct matmul *g)
                                            (struct operand){g->bias, 0, 0}, g->c);
 }
 
+/* ---- Any product ---------------------------------------------------------------------------- */
+
+/* The fast way where the product is a single tile that reads its operands in place. as_row: with
+ * the column that C is taken for a row, as above. */
+static inline bool multiply_tile(const struct matmul *g, bool as_row)
+{
+    const struct view a = as_row ? transpose(view_b(g)) : view_a(g);
+    const struct view b = as_row ? transpose(view_a(g)) : view_b(g);
+    const size_t m = as_row ? 1 : g->m, n = as_row ? g->m : g->n, vecs = ceil_div(n, LANES);
+    const void *bias = g->bias;
+    if (m > TILE_ROWS || heights[m] != m || g->k > K_BLOCK || b.col != 1 ||
+        (m == 1 ? vecs > 4 && vecs != WIDE : vecs > TILE_VECS) ||
+        (bias && (as_row || g->accumulate)))
+        return false;
+    const size_t last = n < LANES ? 0 : (n - LANES) * sizeof(real);
+    const size_t c_row = g->ldc * sizeof(real);
+    const struct tile t = {
+        .k = g->k,
+        .a = a.data,
+        .a_row = a.row * sizeof(real),
+        .a_col = a.col * sizeof(real),
+        .b = b.data,
+        .b_row = b.row * sizeof(real),
+        .b_last = last,
+        .c = g->c,
+        .c_row = c_row,
+        .c_last = last,
+        .from = g->accumulate ? g->c : bias,
+        .from_row = g->accumulate ? c_row : 0,
+        .part = n,
+    };
+    run_tile(m, n < LANES ? 0 : vecs, &t);
+    return true;
+}
+
 static NOINLINE const real *gathered_column(const struct matmul *g)
 {
     const real *b = g->b;
@@ -308,22 +308,20 @@ static NOINLINE const real *gathered_column(const struct matmul *g)
 
 void KERNEL(matmul)(const struct matmul *g)
 {
-    outer_function *const outer = outer_of(g);
-    if (outer) {
-        multiply_outer(g, outer);
+    if (is_outer(g)) {
+        multiply_outer(g);
         return;
     }
-    if (g->n > 1 || (g->a_transposed && g->ldc != 1)) {
-        if (!multiply_small(g)) {
-            multiply_blocks(g);
-            return;
-        }
-    } else if (!g->a_transposed) {
+    const bool as_row = g->n == 1 && g->a_transposed && g->ldc == 1;
+    if (g->n == 1 && !g->a_transposed)
         multiply_column(g, g->b_transposed || g->ldb == 1 ? g->b : gathered_column(g));
-    } else if (g->bias || !multiply_tile(1, g->m, g->k, transpose(view_b(g)),
-                                         transpose(view_a(g)), g->c, 0,
-                                         g->accumulate ? g->c : NULL, 0)) {
+    else if (multiply_tile(g, as_row))
+        ;
+    else if (as_row)
         multiply_as_row(g);
+    else {
+        multiply_blocks(g);
+        return;
     }
     maps(g, NULL, 0, g->m);
 }

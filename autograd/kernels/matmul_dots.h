@@ -5,7 +5,8 @@
 #include "matmul_pack.h"
 #include "matmul_part.h"
 
-enum { DOTS = 4, CHAINS = 2 };
+/* Rows of which the sums are made together. */
+enum { DOTS = 4 };
 
 /* The upper half of a vector onto the lower. */
 #define FOLD_2(x) (__builtin_shufflevector(x, x, 0, 1) + __builtin_shufflevector(x, x, 2, 3))
@@ -82,32 +83,44 @@ INLINE void sums_of(const vec x[DOTS], real sums[DOTS])
 /* sums[i] = row i of a · x for k elements, in an order that depends on k only. row: in bytes. */
 INLINE void dots(const char *a, size_t row, const real *x, size_t k, real sums[DOTS])
 {
-    vec sum[CHAINS][DOTS];
-    foreach (c, CHAINS)
-        foreach (i, DOTS)
-            sum[c][i] = (vec){0};
-    for (; k >= CHAINS * LANES; k -= CHAINS * LANES, a += CHAINS * sizeof(vec), x += CHAINS * LANES)
-        foreach (c, CHAINS) {
-            const vec y = load(x + c * LANES);
-            foreach (i, DOTS)
-                sum[c][i] += load((const real *)(a + i * row) + c * LANES) * y;
-        }
-    if (k >= LANES) {
+    vec sum[DOTS];
+    foreach (i, DOTS)
+        sum[i] = (vec){0};
+    for (; k >= LANES; k -= LANES, a += sizeof(vec), x += LANES) {
         const vec y = load(x);
         foreach (i, DOTS)
-            sum[0][i] += load((const real *)(a + i * row)) * y;
-        k -= LANES;
-        a += sizeof(vec);
-        x += LANES;
+            sum[i] += load((const real *)(a + i * row)) * y;
     }
     if (k > 0) {
         const vec y = load_first(x, k);
         foreach (i, DOTS)
-            sum[1][i] += load_first((const real *)(a + i * row), k) * y;
+            sum[i] += load_first((const real *)(a + i * row), k) * y;
     }
-    foreach (i, DOTS)
-        sum[0][i] += sum[1][i];
-    sums_of(sum[0], sums);
+    sums_of(sum, sums);
+}
+
+/* c = or += sums, + bias where it is not NULL. */
+INLINE void finish_dots(real *c, size_t ldc, const real sums[DOTS], size_t rows, bool add,
+                        const real *bias)
+{
+    if (ldc == 1 && rows == DOTS) {
+        foreach (i, DOTS / QUAD) {
+            quad sum, old;
+            memcpy(&sum, sums + i * QUAD, sizeof sum);
+            if (add) {
+                memcpy(&old, c + i * QUAD, sizeof old);
+                sum = old + sum;
+            }
+            if (bias)
+                sum = sum + *bias;
+            memcpy(c + i * QUAD, &sum, sizeof sum);
+        }
+        return;
+    }
+    for (size_t i = 0; i < rows; i++, c += ldc) {
+        const real sum = add ? *c + sums[i] : sums[i];
+        *c = bias ? sum + *bias : sum;
+    }
 }
 
 /* C = or += A·x, one column of them, + bias. */
@@ -115,16 +128,12 @@ static void multiply_column(const struct matmul *g, const real *x)
 {
     const char *a = g->a;
     const size_t row = g->lda * sizeof(real), ldc = g->ldc;
-    const real *bias = g->bias;
     real *c = g->c;
-    for (size_t left = g->m, rows; left > 0; left -= rows, a += rows * row) {
+    for (size_t left = g->m, rows; left > 0; left -= rows, a += rows * row, c += rows * ldc) {
         real sums[DOTS];
         rows = left < DOTS ? 1 : DOTS;
-        dots(a, left < DOTS ? 0 : row, x, g->k, sums);
-        for (size_t j = 0; j < rows; j++, c += ldc) {
-            const real sum = g->accumulate ? *c + sums[j] : sums[j];
-            *c = bias ? sum + *bias : sum;
-        }
+        dots(a, rows > 1 ? row : 0, x, g->k, sums);
+        finish_dots(c, ldc, sums, rows, g->accumulate, g->bias);
     }
 }
 

@@ -9,47 +9,34 @@
 
 enum { OUTER_VECS = 4 };
 
-/* Columns of an outer product: `rows` rows, n columns wide, are a[i]*b[j]. Strides in bytes. */
+/* Columns of an outer product: `rows` rows, n columns wide, are a[i]*b[j]. Strides in bytes; gate
+ * points anywhere where there is none. */
 struct outer {
     size_t rows, n;
     const char *a, *b, *gate;
     char *c;
     size_t a_row, row; /* of C and of gate */
+    enum binary slope; /* BINARY_COUNT for none */
 };
 
-typedef void outer_function(const struct outer *);
-
-/* As the binary kernels of these names; y, of the gate, is not looked at without one. */
-INLINE vec slope_none(vec x, vec y)
+/* As the binary kernels of these names. */
+INLINE vec through_slope(enum binary slope, vec x, vec y)
 {
-    (void)y;
-    return x;
-}
-
-INLINE vec slope_mul(vec x, vec y)
-{
+    if (slope == BINARY_COUNT)
+        return x;
+    if (slope == BINARY_SIGMOID_SLOPE)
+        return x * (y * (1 - y));
+    if (slope == BINARY_RELU_SLOPE)
+        return select(y > 0, x, splat(0));
+    if (slope == BINARY_TANH_SLOPE)
+        return x * (1 - y * y);
     return x * y;
-}
-
-INLINE vec slope_sigmoid(vec x, vec y)
-{
-    return x * (y * (1 - y));
-}
-
-INLINE vec slope_tanh(vec x, vec y)
-{
-    return x * (1 - y * y);
-}
-
-INLINE vec slope_relu(vec x, vec y)
-{
-    return select(y > 0, x, splat(0));
 }
 
 /* The product is added to zero, as in a tile, for -0 to become 0. A register of which only a part
  * is used is the only one. */
 INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool part,
-                          vec (*slope)(vec x, vec y))
+                          enum binary slope)
 {
     const size_t a_row = o->a_row, row = o->row, n = o->n;
     const char *a = o->a, *gate = o->gate;
@@ -61,7 +48,9 @@ INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool p
         const real factor = *(const real *)a;
         foreach (v, vecs) {
             const real *y = (const real *)gate + v * LANES;
-            const vec z = slope(0 + factor * x[v], part ? load_first(y, n) : load(y));
+            vec z = 0 + factor * x[v];
+            if (slope != BINARY_COUNT)
+                z = through_slope(slope, z, part ? load_first(y, n) : load(y));
             if (part)
                 store_first((real *)c, z, n);
             else
@@ -70,51 +59,42 @@ INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool p
     }
 }
 
-#define OUTER(name)                                                                                \
-    static void outer_##name(const struct outer *o)                                                \
-    {                                                                                              \
-        if (o->n < LANES)                                                                          \
-            outer_columns(o, 1, true, slope_##name);                                               \
-        else if (o->n < OUTER_VECS * LANES)                                                        \
-            outer_columns(o, 1, false, slope_##name);                                              \
-        else                                                                                       \
-            outer_columns(o, OUTER_VECS, false, slope_##name);                                     \
-    }
-
-OUTER(none)
-OUTER(mul)
-OUTER(sigmoid)
-OUTER(tanh)
-OUTER(relu)
-
-/* How to run g, if it is an outer product that needs nothing more. */
-static inline outer_function *outer_of(const struct matmul *g)
+/* OUTER_VECS registers across; with the slopes that networks have most in loops of their own. */
+static NOINLINE void outer_wide(const struct outer *o)
 {
-    if (g->k != 1 || g->accumulate || g->bias || g->activation != UNARY_COUNT)
-        return NULL;
-    if (!g->gate)
-        return outer_none;
-    switch (g->slope) {
-    case BINARY_MUL:
-        return outer_mul;
-    case BINARY_SIGMOID_SLOPE:
-        return outer_sigmoid;
-    case BINARY_TANH_SLOPE:
-        return outer_tanh;
-    case BINARY_RELU_SLOPE:
-        return outer_relu;
-    default:
-        return NULL;
-    }
+    if (o->slope == BINARY_COUNT)
+        outer_columns(o, OUTER_VECS, false, BINARY_COUNT);
+    else if (o->slope == BINARY_SIGMOID_SLOPE)
+        outer_columns(o, OUTER_VECS, false, BINARY_SIGMOID_SLOPE);
+    else
+        outer_columns(o, OUTER_VECS, false, o->slope);
+}
+
+/* A register or less. */
+static NOINLINE void outer_narrow(const struct outer *o)
+{
+    if (o->n < LANES)
+        outer_columns(o, 1, true, o->slope);
+    else
+        outer_columns(o, 1, false, o->slope);
+}
+
+/* g is an outer product that needs nothing more. */
+static inline bool is_outer(const struct matmul *g)
+{
+    return g->k == 1 && !g->accumulate && !g->bias && g->activation == UNARY_COUNT &&
+           (!g->gate || g->slope == BINARY_SIGMOID_SLOPE || g->slope == BINARY_TANH_SLOPE ||
+            g->slope == BINARY_RELU_SLOPE || g->slope == BINARY_MUL);
 }
 
 /* By as many registers at a time as there are; the last, if it is not full, overlaps its neighbour,
  * and both hold the same values. */
-static void multiply_outer(const struct matmul *g, outer_function *run)
+static NOINLINE void multiply_outer(const struct matmul *g)
 {
     real gathered[OUTER_VECS * LANES];
     const size_t step = g->b_transposed ? g->ldb : 1;
     struct outer o = {.rows = g->m, .a = g->a, .row = g->ldc * sizeof(real)};
+    o.slope = g->gate ? g->slope : BINARY_COUNT;
     o.a_row = (g->a_transposed ? 1 : g->lda) * sizeof(real);
     for (size_t j = 0; j < g->n; j += o.n) {
         const size_t left = g->n - j;
@@ -132,7 +112,10 @@ static void multiply_outer(const struct matmul *g, outer_function *run)
         o.b = (const char *)b;
         o.c = (char *)((real *)g->c + j);
         o.gate = g->gate ? (const char *)((const real *)g->gate + j) : o.c;
-        run(&o);
+        if (o.n > LANES)
+            outer_wide(&o);
+        else
+            outer_narrow(&o);
     }
 }
 

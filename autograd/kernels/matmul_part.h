@@ -4,6 +4,13 @@
 
 #include "simd.h"
 
+/* Whether load_first and store_first are an instruction each. */
+#ifdef __AVX512F__
+enum { MASKED_STORES = 1 };
+#else
+enum { MASKED_STORES = 0 };
+#endif
+
 /* The first n < LANES elements at p, then zeros; nothing behind those elements is read. */
 INLINE vec load_first(const real *p, size_t n)
 {

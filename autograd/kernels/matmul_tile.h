@@ -9,26 +9,38 @@
 
 #include "matmul_part.h"
 
-/* The largest tile. One of a single row may be WIDE registers across. */
+/* The largest tile; one of a single row may be WIDE registers across. Of the heights, as many as
+ * make few tiles of any number of rows: heights[left] is the next one where that many are left. */
+enum { WIDE = 8 };
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { TILE_ROWS = 8, TILE_VECS = 3 };
+#define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 6, 6, 8, 8
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
 #define EACH_TILE(_)                                                                               \
-    EACH_WIDTH(_, 1) _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4)            \
-    EACH_WIDTH(_, 5) EACH_WIDTH(_, 6) EACH_WIDTH(_, 7) EACH_WIDTH(_, 8)
+    EACH_WIDTH(_, 1)                                                                               \
+    _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)            \
+        EACH_WIDTH(_, 8)
 #elif defined(__FMA__)
 enum { TILE_ROWS = 6, TILE_VECS = 2 };
+#define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2)
 #define EACH_TILE(_)                                                                               \
-    EACH_WIDTH(_, 1) _(1, 3) _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4)    \
-    EACH_WIDTH(_, 5) EACH_WIDTH(_, 6)
+    EACH_WIDTH(_, 1)                                                                               \
+    _(1, 3) _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
 #else
 enum { TILE_ROWS = 2, TILE_VECS = 6 };
+#define HEIGHTS 0, 1, 2, 2
 #define EACH_TILE(_)                                                                               \
-    _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8)                                \
-    _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4) _(2, 5) _(2, 6)
+    _(1, 0)                                                                                        \
+    _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8) _(2, 0) _(2, 1) _(2, 2) _(2, 3)        \
+        _(2, 4) _(2, 5) _(2, 6)
 #endif
-enum { WIDE = 8 };
+static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
+
+static inline size_t height(size_t left)
+{
+    return left < 2 * TILE_ROWS ? heights[left] : TILE_ROWS;
+}
 
 /* c (rows, columns) = a·b over k, plus `from` if it is not NULL. The last register of a row of b is
  * at b_last, of c and from at c_last. Strides and places in bytes: gcc makes poorer loops of
@@ -51,6 +63,22 @@ struct tile {
 INLINE vec load_lanes(const char *p, const bool is_part, size_t n)
 {
     return is_part ? load_first((const real *)p, n) : load((const real *)p);
+}
+
+/* Sums of a tile that is less than a register wide, where parts of registers take many
+ * instructions. */
+static NOINLINE void store_parts(const struct tile *t, const vec *sum, size_t rows)
+{
+    const char *from = t->from;
+    char *c = t->c;
+    for (; rows > 0; rows--, sum++, c += t->c_row) {
+        vec x = *sum;
+        if (from) {
+            x += load_first((const real *)from, t->part);
+            from += t->from_row;
+        }
+        store_first((real *)c, x, t->part);
+    }
 }
 
 INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, const bool is_part)
@@ -84,9 +112,15 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
             }
         }
     }
+    if (is_part && !MASKED_STORES) {
+        vec sums[TILE_ROWS];
+        foreach (i, rows)
+            sums[i] = sum[i][0];
+        store_parts(t, sums, rows);
+        return;
+    }
     char *c = t->c;
-    const size_t c_row = t->c_row, from_row = t->from_row;
-    const size_t c_last = t->c_last;
+    const size_t c_row = t->c_row, c_last = t->c_last, from_row = t->from_row;
     if (from)
         foreach (i, rows)
             foreach (j, vecs)
