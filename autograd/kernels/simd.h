@@ -11,6 +11,10 @@
 
 #include "kernels.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #if KERNEL_BITS == 32
 typedef float real;
 typedef int32_t integer;
@@ -69,9 +73,54 @@ INLINE vec splat(real x)
     return x - (vec){0};
 }
 
-INLINE vec select(ivec mask, vec yes, vec no)
+INLINE vec blend(ivec mask, vec yes, vec no)
 {
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+}
+
+/* An intrinsic for a register of reals: X86(max)(a, b). The compilers find most instructions on
+ * their own; this is for the rest. */
+#ifdef __SSE2__
+#if VECTOR_BYTES == 64
+#if LANE_COUNT == 16
+typedef __mmask16 lane_mask;
+#else
+typedef __mmask8 lane_mask;
+#endif
+#define X86_WIDTH _mm512
+#elif VECTOR_BYTES == 32
+#define X86_WIDTH _mm256
+#else
+#define X86_WIDTH _mm
+#endif
+#if KERNEL_BITS == 32
+#define X86(name)      X86_JOIN(X86_WIDTH, name, ps)
+#define X86_MASK(name) X86_JOIN(X86_WIDTH, name, epi32_mask)
+#else
+#define X86(name)      X86_JOIN(X86_WIDTH, name, pd)
+#define X86_MASK(name) X86_JOIN(X86_WIDTH, name, epi64_mask)
+#endif
+#define X86_JOIN_(width, name, type) width##_##name##_##type
+#define X86_JOIN(width, name, type)  X86_JOIN_(width, name, type)
+#endif
+
+/* x or the bound, whichever is nearer to the allowed; NaN stays NaN. */
+INLINE vec not_below(real bound, vec x)
+{
+#ifdef X86
+    return (vec)X86(max)(splat(bound), x);
+#else
+    return blend(x < bound, splat(bound), x);
+#endif
+}
+
+INLINE vec not_above(real bound, vec x)
+{
+#ifdef X86
+    return (vec)X86(min)(splat(bound), x);
+#else
+    return blend(x > bound, splat(bound), x);
+#endif
 }
 
 /* The compilers make one instruction of this. */
@@ -85,12 +134,12 @@ INLINE vec vsqrt(vec x)
 /* NaN where either is NaN. */
 INLINE vec maximum(vec a, vec b)
 {
-    return select((a > b) | (a != a), a, b);
+    return blend((a > b) | (a != a), a, b);
 }
 
 INLINE vec minimum(vec a, vec b)
 {
-    return select((a < b) | (a != a), a, b);
+    return blend((a < b) | (a != a), a, b);
 }
 
 #endif
