@@ -247,10 +247,12 @@ const struct record *computed(ag_tensor x, const char *who)
     return r;
 }
 
+/* The sign of a NaN means nothing, and is not to be printed. */
 double element_at(const ag_tape *tape, const struct record *r, int64_t i)
 {
-    return tape->dtype == AG_F32 ? (double)((const float *)r->data)[i]
-                                 : ((const double *)r->data)[i];
+    double x =
+        tape->dtype == AG_F32 ? (double)((const float *)r->data)[i] : ((const double *)r->data)[i];
+    return isnan(x) ? (double)NAN : x;
 }
 
 double ag_item(ag_tensor x)

@@ -173,15 +173,21 @@ static void test_unary_values(void **state)
     each_table(check_unary_values);
 }
 
-/* Elements one at a time give the bits that all lengths and places must give. */
+/* Elements one at a time give the bits that all lengths and places must give. Every other array has
+ * an element that not every way to compute the others bears. */
 static void check_unary_lengths(const struct kernels *k)
 {
     enum { MOST = 70 };
+    const double extremes[] = {1e5, -1e5, 0, 1e-310, (double)INFINITY, -(double)INFINITY, 1e-40};
+    size_t extreme = 0;
     double x[MOST], one[MOST], y[MOST + 2 * GUARD], guarded[MOST + 2 * GUARD];
     for (int f = 0; f < UNARY_COUNT; f++)
         for (size_t n = 0; n <= MOST; n++) {
             for (size_t i = 0; i < n; i++)
-                set(k, x, i, uniform(20));
+                set(k, x, i, f == UNARY_LOG ? exp(uniform(20)) : uniform(20));
+            if (n % 2)
+                set(k, x, (size_t)((double)n * (uniform(0.5) + 0.5)),
+                    extremes[extreme++ % (sizeof extremes / sizeof *extremes)]);
             for (size_t i = 0; i < n + 2 * GUARD; i++)
                 set(k, guarded, i, 77);
             memcpy(y, guarded, sizeof y);

@@ -8,51 +8,112 @@
 #include "internal.h"
 #include "lanes.h"
 #include "vmath.h"
+#include "vmath_log.h"
+#include "vmath_trig.h"
 
-INLINE void unary_span(size_t n, const real *x, real *y, const double *p,
-                       vec (*f)(vec x, const double *p))
+enum { PAIR = 2 * LANES };
+
+typedef void unary_run(size_t n, const real *x, real *y);
+
+INLINE bool any_sign(uvec bits)
 {
-    vec last = n < LANES ? load_part(x, n) : load(x + n - LANES), v = n > LANES ? load(x) : last;
-    for (size_t i = 0;;) {
-        v = f(v, p);
-        if (i + LANES >= n)
-            break;
-        store(y + i, v);
-        i += LANES;
-        v = i + LANES < n ? load(x + i) : last;
-    }
-    if (n < LANES)
-        store_part(y, v, n);
-    else
-        store(y + n - LANES, v);
+#if VECTOR_BYTES == 64 && KERNEL_BITS == 32
+    return _mm512_movepi32_mask((__m512i)bits) != 0;
+#elif VECTOR_BYTES == 64
+    return _mm512_movepi64_mask((__m512i)bits) != 0;
+#elif defined(X86)
+    return X86(movemask)((vec)bits) != 0;
+#else
+    natural any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= bits[i];
+    return any & SIGN_BIT;
+#endif
 }
 
-#define UNARY(name, expression)                                                                    \
+/* Two registers at a time. The first with an argument that is unusual, if that makes a difference,
+ * and all after it are left to `rest`. */
+INLINE void unary_span(size_t n, const real *x, real *y, const double *p,
+                       vec (*f)(vec x, const double *p), uvec (*unusual)(vec x), unary_run *rest)
+{
+    for (size_t i = 0; i < n; i += PAIR) {
+        vec a, b;
+        if (n - i >= PAIR) {
+            a = load(x + i);
+            b = load(x + i + LANES);
+        } else if (n - i >= LANES) {
+            a = load(x + i);
+            b = load(x + n - LANES);
+        } else {
+            a = b = load_part(x + i, n - i);
+        }
+        uvec signs = unusual ? unusual(a) | unusual(b) : (uvec){0};
+        a = f(a, p);
+        b = f(b, p);
+        if (unusual && any_sign(signs)) {
+            rest(n - i, x + i, y + i);
+            return;
+        }
+        if (n - i >= PAIR) {
+            store(y + i, a);
+            store(y + i + LANES, b);
+        } else if (n - i >= LANES) {
+            store(y + i, a);
+            store(y + n - LANES, b);
+        } else {
+            store_part(y + i, a, n - i);
+        }
+    }
+}
+
+#define UNARY_FUNCTION(name, expression)                                                           \
     INLINE vec f_##name(vec x, const double *p)                                                    \
     {                                                                                              \
         (void)p;                                                                                   \
         return expression;                                                                         \
+    }
+
+#define UNARY(name, expression)                                                                    \
+    UNARY_FUNCTION(name, expression)                                                               \
+    void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
+    {                                                                                              \
+        (void)p;                                                                                   \
+        unary_span(n, x, y, NULL, f_##name, NULL, NULL);                                           \
+    }
+
+#define UNARY_QUICK(name, unusual)                                                                 \
+    UNARY_FUNCTION(name, v##name(x))                                                               \
+    UNARY_FUNCTION(quick_##name, quick_##name(x))                                                  \
+    static NOINLINE void rest_##name(size_t n, const real *x, real *y)                             \
+    {                                                                                              \
+        unary_span(n, x, y, NULL, f_##name, NULL, NULL);                                           \
     }                                                                                              \
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         (void)p;                                                                                   \
-        unary_span(n, x, y, NULL, f_##name);                                                       \
+        unary_span(n, x, y, NULL, f_quick_##name, unusual, rest_##name);                           \
     }
 
 UNARY(neg, -x)
+#ifdef SCALES
 UNARY(exp, vexp(x))
 UNARY(log, vlog(x))
+UNARY(sigmoid, vsigmoid(x))
+#else
+UNARY_QUICK(exp, unusual_exp)
+UNARY_QUICK(log, unusual_log)
+UNARY_QUICK(sigmoid, unusual_exp)
+#endif
 UNARY(sqrt, vsqrt(x))
 UNARY(square, x *x)
-UNARY(sigmoid, vsigmoid(x))
 UNARY(tanh, vtanh(x))
-UNARY(relu, select(x <= 0, splat(0), x))
+UNARY(relu, blend(x <= 0, splat(0), x))
 UNARY(reciprocal, 1 / x)
 UNARY(abs, vabs(x))
-UNARY(sign, select(x > 0, splat(1), select(x < 0, splat(-1), x)))
+UNARY(sign, blend(x > 0, splat(1), blend(x < 0, splat(-1), x)))
 UNARY(erf, verf(x))
-UNARY(sin, vsin(x))
-UNARY(cos, vcos(x))
+UNARY_QUICK(sin, unusual_trig)
+UNARY_QUICK(cos, unusual_trig)
 
 INLINE vec f_affine(vec x, const double *p)
 {
@@ -62,7 +123,7 @@ INLINE vec f_affine(vec x, const double *p)
 void KERNEL(unary_affine)(size_t n, const void *x, void *y, const double p[2])
 {
     const double constants[2] = {p[0], p[1]};
-    unary_span(n, x, y, constants, f_affine);
+    unary_span(n, x, y, constants, f_affine, NULL, NULL);
 }
 
 void KERNEL(fill)(size_t n, double value, void *y)
@@ -243,14 +304,14 @@ BINARY(div, x / y)
 BINARY(pow, vpow(x, y))
 BINARY(maximum, maximum(x, y))
 BINARY(minimum, minimum(x, y))
-BINARY(greater, select(x > y, splat(1), splat(0)))
+BINARY(greater, blend(x > y, splat(1), splat(0)))
 BINARY(sigmoid_slope, x *(y *(1 - y)))
 BINARY(tanh_slope, x *(1 - y * y))
-BINARY(relu_slope, select(y > 0, x, splat(0)))
+BINARY(relu_slope, blend(y > 0, x, splat(0)))
 
 INLINE vec f_where(vec condition, vec x, vec y)
 {
-    return select(condition != 0, x, y);
+    return blend(condition != 0, x, y);
 }
 
 static void span_where(size_t n, const real *const in[], unsigned many, real *z)

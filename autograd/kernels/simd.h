@@ -9,14 +9,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __AVX2__
-#include <immintrin.h> /* for parts of registers: see matmul_part.h */
+#ifdef __SSE2__
+#include <immintrin.h>
 #endif
 
 #include "kernels.h"
-
-/* POSIX has a function of this name, which comes with <immintrin.h>. */
-#define select select_lanes
 
 #if KERNEL_BITS == 32
 typedef float real;
@@ -76,9 +73,54 @@ INLINE vec splat(real x)
     return x - (vec){0};
 }
 
-INLINE vec select(ivec mask, vec yes, vec no)
+INLINE vec blend(ivec mask, vec yes, vec no)
 {
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+}
+
+/* An intrinsic for a register of reals: X86(max)(a, b). The compilers find most instructions on
+ * their own; this is for the rest. */
+#ifdef __SSE2__
+#if VECTOR_BYTES == 64
+#if LANE_COUNT == 16
+typedef __mmask16 lane_mask;
+#else
+typedef __mmask8 lane_mask;
+#endif
+#define X86_WIDTH _mm512
+#elif VECTOR_BYTES == 32
+#define X86_WIDTH _mm256
+#else
+#define X86_WIDTH _mm
+#endif
+#if KERNEL_BITS == 32
+#define X86(name)      X86_JOIN(X86_WIDTH, name, ps)
+#define X86_MASK(name) X86_JOIN(X86_WIDTH, name, epi32_mask)
+#else
+#define X86(name)      X86_JOIN(X86_WIDTH, name, pd)
+#define X86_MASK(name) X86_JOIN(X86_WIDTH, name, epi64_mask)
+#endif
+#define X86_JOIN_(width, name, type) width##_##name##_##type
+#define X86_JOIN(width, name, type)  X86_JOIN_(width, name, type)
+#endif
+
+/* x or the bound, whichever is nearer to the allowed; NaN stays NaN. */
+INLINE vec not_below(real bound, vec x)
+{
+#ifdef X86
+    return (vec)X86(max)(splat(bound), x);
+#else
+    return blend(x < bound, splat(bound), x);
+#endif
+}
+
+INLINE vec not_above(real bound, vec x)
+{
+#ifdef X86
+    return (vec)X86(min)(splat(bound), x);
+#else
+    return blend(x > bound, splat(bound), x);
+#endif
 }
 
 /* The compilers make one instruction of this. */
@@ -92,12 +134,12 @@ INLINE vec vsqrt(vec x)
 /* NaN where either is NaN. */
 INLINE vec maximum(vec a, vec b)
 {
-    return select((a > b) | (a != a), a, b);
+    return blend((a > b) | (a != a), a, b);
 }
 
 INLINE vec minimum(vec a, vec b)
 {
-    return select((a < b) | (a != a), a, b);
+    return blend((a < b) | (a != a), a, b);
 }
 
 #endif

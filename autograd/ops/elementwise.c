@@ -79,7 +79,7 @@ void broadcast_forward(const ag_tape *tape, const struct record *r, const void *
     } while (loop_next(loop, outer, inputs, at, offset));
 }
 
-/* With a loop of two axes, as most have, there is nothing to step through. */
+/* With a loop of one or two axes, as most have, there is nothing to step through. */
 void binary_forward(ag_tape *tape, const struct record *r)
 {
     const struct loop *loop = r->loop;
@@ -91,6 +91,9 @@ void binary_forward(ag_tape *tape, const struct record *r)
     else if (!loop)
         f(1, (size_t)r->count, (struct operand){data[0], 0, 1}, (struct operand){data[1], 0, 1},
           r->data);
+    else if (loop->rank == 1)
+        f(1, (size_t)loop->dim[0], (struct operand){data[0], 0, loop->stride[0][0]},
+          (struct operand){data[1], 0, loop->stride[1][0]}, r->data);
     else if (loop->rank == 2)
         f((size_t)loop->dim[0], (size_t)loop->dim[1],
           (struct operand){data[0], loop->stride[0][0], loop->stride[0][1]},

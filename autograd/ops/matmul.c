@@ -101,11 +101,17 @@ static struct matmul product_of(const ag_tape *tape, const struct record *r)
     };
 }
 
+/* 50 multiply-adds a nanosecond. */
+static inline double work_of(int64_t count, size_t k)
+{
+    return 0.02 * (double)count * (double)k;
+}
+
 static double matmul_work(const ag_tape *tape, const struct record *r)
 {
     const ag_shape *x = &input_of(tape, r, 0)->shape;
     int64_t k = x->dim[x->rank - (r->attr.transposed[0] ? 2 : 1)];
-    return 0.02 * (double)r->count * (double)k; /* 50 multiply-adds a nanosecond */
+    return work_of(r->count, (size_t)k);
 }
 
 /* ---- Products shared among threads: each has a part of the batch, or of the larger side ---- */
@@ -179,7 +185,7 @@ static void matmul_shared(ag_tape *tape, const struct record *r, const struct ma
 static void matmul_forward(ag_tape *tape, const struct record *r)
 {
     struct matmul p = product_of(tape, r);
-    if (worth_sharing(tape, matmul_work(tape, r)))
+    if (worth_sharing(tape, work_of(r->count, p.k)))
         matmul_shared(tape, r, &p);
     else if (r->loop)
         run_batch(&(struct sharing){tape, r, &p}, 0, (size_t)r->count / (p.m * p.n), 0);
