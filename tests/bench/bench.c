@@ -105,6 +105,14 @@ void differ(struct bench *b, const char *name, double result, double expected)
     b->wrong = true;
 }
 
+void check_tape(struct bench *b, const ag_tape *tape)
+{
+    if (!tape || !ag_error(tape))
+        return;
+    fprintf(stderr, "bench: %s\n", ag_error(tape));
+    b->wrong = true;
+}
+
 /* ---- Arrays ---- */
 
 void *zeros(size_t bytes)

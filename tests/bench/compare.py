@@ -72,7 +72,7 @@ def measure_engine(results, build, networks):
         elif kind == "step":
             network, way = rest.split("/")
             results.add(REPLAYED if way == "replay" else FRESH, network, row["us"], row["loss"])
-        elif kind == "hand":
+        elif kind in ("hand", "hand-by-row"):
             results.add(BY_HAND, rest, row["us"], row["loss"])
 
 

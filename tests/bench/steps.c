@@ -154,10 +154,7 @@ static double first_step(struct network *net)
     fresh_step(net);
     net->rate = RATE;
     ag_replay(net->tape);
-    double loss = ag_item(net->loss);
-    if (ag_error(net->tape))
-        fprintf(stderr, "bench: %s\n", ag_error(net->tape));
-    return loss;
+    return ag_item(net->loss);
 }
 
 /* ---- By hand ---- */
@@ -304,6 +301,8 @@ void bench_step(struct bench *b, const struct network_shape *shape, bool fresh)
     }
     time_together(c.timed, CONTESTANTS);
     report_contest(b, &c);
+    check_tape(b, c.one.tape);
+    check_tape(b, c.many.tape);
     network_free(&c.one);
     network_free(&c.many);
 }
