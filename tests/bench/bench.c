@@ -31,6 +31,11 @@ static double ratio(double of, double to)
     return to > 0 ? of / to : 0;
 }
 
+static const char *type_name(const struct bench *b)
+{
+    return b->dtype == AG_F32 ? "float32" : "float64";
+}
+
 static void print_field(const char *name, double value, int digits)
 {
     if (value > 0)
@@ -47,7 +52,7 @@ static void print_cell(int width, int digits, double value)
         printf(" %*s", width, "");
 }
 
-static void report_json(const struct row *row, int threads, double of_peak)
+static void report_json(const struct bench *b, const struct row *row, int threads, double of_peak)
 {
     printf("{\"name\": \"%s\"", row->name);
     print_field("us", row->seconds * 1e6, 6);
@@ -60,15 +65,16 @@ static void report_json(const struct row *row, int threads, double of_peak)
     print_field("speedup", ratio(row->one_thread, row->seconds), 4);
     print_field("elements_per_second", row->elements / row->seconds, 6);
     print_field("loss", row->loss, 9);
-    printf("}\n");
+    printf(", \"isa\": \"%s\", \"type\": \"%s\"}\n", b->kernels->isa, type_name(b));
+    fflush(stdout);
 }
 
 static void report_heading(const struct bench *b)
 {
     printf("%s, %s; Gop/s: operations, or elements of a function; vs: time over that of the other\n"
            "%-34s %12s %8s %8s %8s %8s %10s %8s %8s\n",
-           b->kernels->isa, b->dtype == AG_F32 ? "float32" : "float64", "name", "us", "Gop/s",
-           "% peak", "vs hand", "vs blas", "vs libmvec", "threads", "speedup");
+           b->kernels->isa, type_name(b), "name", "us", "Gop/s", "% peak", "vs hand", "vs blas",
+           "vs libmvec", "threads", "speedup");
 }
 
 void report(const struct bench *b, const struct row *row)
@@ -76,7 +82,7 @@ void report(const struct bench *b, const struct row *row)
     int threads = row->threads ? row->threads : 1;
     double of_peak = row->operations / row->seconds / (b->peak * threads);
     if (b->json) {
-        report_json(row, threads, of_peak);
+        report_json(b, row, threads, of_peak);
         return;
     }
     printf("%-34s", row->name);
@@ -96,6 +102,14 @@ void report(const struct bench *b, const struct row *row)
 void differ(struct bench *b, const char *name, double result, double expected)
 {
     fprintf(stderr, "bench: %s: %.9g where %.9g was expected\n", name, result, expected);
+    b->wrong = true;
+}
+
+void check_tape(struct bench *b, const ag_tape *tape)
+{
+    if (!tape || !ag_error(tape))
+        return;
+    fprintf(stderr, "bench: %s\n", ag_error(tape));
     b->wrong = true;
 }
 

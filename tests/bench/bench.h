@@ -28,7 +28,7 @@ struct bench {
     const struct kernels *kernels;
     const struct beside *beside;
     double peak; /* operations a second of one core */
-    bool wrong;  /* two that should have computed the same did not */
+    bool wrong;  /* two that should have computed the same did not, or a tape has an error */
 };
 
 bool wanted(const struct bench *b, const char *name);
@@ -71,8 +71,9 @@ double scattered(uint32_t array, uint32_t i);
 void put(const struct bench *b, void *array, size_t i, double value);
 double get(const struct bench *b, const void *array, size_t i);
 
-/* Notes that two results of the same computation differ. */
+/* Note that two results of the same computation differ, and an error of a tape, if there is one. */
 void differ(struct bench *b, const char *name, double result, double expected);
+void check_tape(struct bench *b, const ag_tape *tape);
 
 void bench_step(struct bench *b, const struct network_shape *shape, bool fresh);
 void bench_products(struct bench *b);
