@@ -59,6 +59,7 @@ static void report_json(const struct bench *b, const struct row *row, int thread
     print_field("gflops", 1e-9 * row->operations / row->seconds, 6);
     print_field("of_peak", of_peak, 4);
     print_field("vs_hand", ratio(row->seconds, row->hand), 4);
+    print_field("vs_blocked", ratio(row->seconds, row->blocked), 4);
     printf(", \"threads\": %d", threads);
     print_field("vs_blas", ratio(row->seconds, row->blas), 4);
     print_field("vs_libmvec", ratio(row->seconds, row->libmvec), 4);
@@ -72,9 +73,9 @@ static void report_json(const struct bench *b, const struct row *row, int thread
 static void report_heading(const struct bench *b)
 {
     printf("%s, %s; Gop/s: operations, or elements of a function; vs: time over that of the other\n"
-           "%-34s %12s %8s %8s %8s %8s %10s %8s %8s\n",
-           b->kernels->isa, type_name(b), "name", "us", "Gop/s", "% peak", "vs hand", "vs blas",
-           "vs libmvec", "threads", "speedup");
+           "%-34s %12s %8s %8s %8s %10s %8s %10s %8s %8s\n",
+           b->kernels->isa, type_name(b), "name", "us", "Gop/s", "% peak", "vs hand", "vs blocked",
+           "vs blas", "vs libmvec", "threads", "speedup");
 }
 
 void report(const struct bench *b, const struct row *row)
@@ -90,6 +91,7 @@ void report(const struct bench *b, const struct row *row)
     print_cell(8, 2, 1e-9 * (row->operations + row->elements) / row->seconds);
     print_cell(8, 0, 100 * of_peak);
     print_cell(8, 2, ratio(row->seconds, row->hand));
+    print_cell(10, 2, ratio(row->seconds, row->blocked));
     print_cell(8, 2, ratio(row->seconds, row->blas));
     print_cell(10, 2, ratio(row->seconds, row->libmvec));
     print_cell(8, 0, threads);

@@ -37,11 +37,11 @@ bool wanted(const struct bench *b, const char *name);
 struct row {
     const char *name;
     double seconds;
-    double operations;                      /* floating-point operations of one call */
-    double elements;                        /* or elements, where these are counted */
-    double hand, blas, libmvec, one_thread; /* seconds that others take for the same */
-    int threads;                            /* 0 is 1 */
-    double loss;                            /* after one step from the start */
+    double operations;                               /* floating-point operations of one call */
+    double elements;                                 /* or elements, where these are counted */
+    double hand, blocked, blas, libmvec, one_thread; /* seconds that others take for the same */
+    int threads;                                     /* 0 is 1 */
+    double loss;                                     /* after one step from the start */
 };
 
 void report(const struct bench *b, const struct row *row);

@@ -72,7 +72,7 @@ def measure_engine(results, build, networks):
         elif kind == "step":
             network, way = rest.split("/")
             results.add(REPLAYED if way == "replay" else FRESH, network, row["us"], row["loss"])
-        elif kind in ("hand", "hand-by-row"):
+        elif kind in ("hand", "hand-blocked"):
             results.add(BY_HAND, rest, row["us"], row["loss"])
 
 
