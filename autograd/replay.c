@@ -102,14 +102,6 @@ void run_range(ag_tape *tape, uint32_t first, uint32_t end)
         run_record(tape, r);
 }
 
-void run_pending(ag_tape *tape)
-{
-    if (tape->ran < tape->transient.count) {
-        run_window(tape, tape->ran, tape->transient.count);
-        tape->ran = tape->transient.count;
-    }
-}
-
 bool ag_replay(ag_tape *tape)
 {
     if (!tape || tape->failed)

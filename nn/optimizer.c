@@ -68,23 +68,17 @@ nn_options nn_lion(double rate)
 
 static bool in_range(ag_tape *tape, const char *what, double value, double limit)
 {
-    if (value >= 0.0 && value < limit)
-        return true;
-    ag_fail(tape, "optimizer: %s is %g; it must be at least 0 and %s", what, value,
-            isinf(limit) ? "finite" : "below 1");
-    return false;
+    return (value >= 0.0 && value < limit) ||
+           NN_FAIL(tape, "optimizer: %s is %g; it must be at least 0 and %s", what, value,
+                   isinf(limit) ? "finite" : "below 1");
 }
 
 static bool options_fit(ag_tape *tape, const nn_options *o)
 {
-    if ((int)o->method < NN_SGD || o->method > NN_LION) {
-        ag_fail(tape, "optimizer: %d is not a method: NN_SGD ... NN_LION", (int)o->method);
-        return false;
-    }
-    if (o->nesterov && o->momentum == 0.0) {
-        ag_fail(tape, "optimizer: nesterov is set, but momentum is 0");
-        return false;
-    }
+    if ((int)o->method < NN_SGD || o->method > NN_LION)
+        return NN_FAIL(tape, "optimizer: %d is not a method: NN_SGD ... NN_LION", (int)o->method);
+    if (o->nesterov && o->momentum == 0.0)
+        return NN_FAIL(tape, "optimizer: nesterov is set, but momentum is 0");
     return in_range(tape, "rate", o->rate, HUGE_VAL) &&
            in_range(tape, "momentum", o->momentum, 1.0) && in_range(tape, "beta1", o->beta1, 1.0) &&
            in_range(tape, "beta2", o->beta2, 1.0) &&
@@ -96,26 +90,23 @@ static bool options_fit(ag_tape *tape, const nn_options *o)
 nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
 {
     ag_tape *tape = nn_params_tape(params);
-    size_t count = nn_params_count(params);
+    size_t count = nn_params_count(params), most = 0;
     if (!params || !options_fit(tape, &options))
         return NULL;
-    if (!count) {
+    if (!count)
         ag_fail(tape, "optimizer: there are no parameters; make the layers first");
-        return NULL;
-    }
-    nn_optimizer *optimizer = ag_allocate(tape, sizeof *optimizer);
-    struct slot *slot = ag_allocate(tape, count * sizeof *slot);
-    if (!optimizer || !slot)
-        return NULL;
-    int64_t most = 0;
-    for (size_t i = 0; i < count; i++) {
+    nn_optimizer *optimizer = count ? ag_allocate(tape, sizeof *optimizer) : NULL;
+    struct slot *slot = optimizer ? ag_allocate(tape, count * sizeof *slot) : NULL;
+    for (size_t i = 0; slot && i < count; i++) {
         slot[i] = (struct slot){.w = nn_params_at(params, i), .rate_scale = 1, .weight_decay = -1};
-        most = ag_count(slot[i].w) > most ? ag_count(slot[i].w) : most;
+        size_t size = (size_t)ag_count(slot[i].w) * sizeof(double);
+        most = options.method == NN_LION && size > most ? size : most;
     }
-    *optimizer = (nn_optimizer){.params = params, .options = options, .count = count, .slot = slot};
-    if (options.method == NN_LION)
-        optimizer->scratch = ag_allocate(tape, (size_t)most * sizeof(double));
-    return options.method == NN_LION && !optimizer->scratch ? NULL : optimizer;
+    void *scratch = slot ? ag_allocate(tape, most) : NULL;
+    if (!scratch)
+        return NULL;
+    *optimizer = (nn_optimizer){params, options, count, slot, .scratch = scratch};
+    return optimizer;
 }
 
 /* ---- Norm ---- */
@@ -152,11 +143,10 @@ static double sum_of_squares(ag_tensor x)
 
 static bool no_gradient(ag_tape *tape, const char *who)
 {
-    ag_fail(tape,
-            "%s: no parameter has a gradient; call ag_backward first, and ag_tape_reset only "
-            "afterwards",
-            who);
-    return false;
+    return NN_FAIL(tape,
+                   "%s: no parameter has a gradient; call ag_backward first, and ag_tape_reset "
+                   "only afterwards",
+                   who);
 }
 
 double nn_gradient_norm(const nn_params *params)
@@ -180,11 +170,9 @@ double nn_gradient_norm(const nn_params *params)
 bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
                   double weight_decay)
 {
-    bool found = false;
-    if (!optimizer)
-        return false;
-    ag_tape *tape = nn_params_tape(optimizer->params);
-    if (!in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
+    ag_tape *tape = optimizer ? nn_params_tape(optimizer->params) : NULL;
+    size_t found = 0;
+    if (!optimizer || !in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
         !in_range(tape, "weight_decay", weight_decay, HUGE_VAL))
         return false;
     for (size_t i = 0; i < optimizer->count; i++) {
@@ -193,11 +181,10 @@ bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scal
             continue;
         slot->rate_scale = rate_scale;
         slot->weight_decay = weight_decay;
-        found = true;
+        found++;
     }
-    if (!found)
-        ag_fail(tape, "set_group: no parameter's name fits '%s'", pattern ? pattern : "NULL");
-    return found;
+    return found ||
+           NN_FAIL(tape, "set_group: no parameter's name fits '%s'", pattern ? pattern : "NULL");
 }
 
 /* ---- Gradients ---- */
@@ -216,38 +203,35 @@ static bool fetch(nn_optimizer *optimizer, const char *who)
     size_t count = nn_params_count(optimizer->params), found = 0;
     if (ag_error(tape))
         return false;
-    if (count != optimizer->count) {
-        ag_fail(tape,
-                "%s: there are %zu parameters, but were %zu when the optimiser was made; make it "
-                "after all layers",
-                who, count, optimizer->count);
-        return false;
-    }
+    if (count != optimizer->count)
+        return NN_FAIL(tape,
+                       "%s: there are %zu parameters, but were %zu when the optimiser was made; "
+                       "make it after all layers",
+                       who, count, optimizer->count);
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = &optimizer->slot[i];
         slot->gradient = ag_has_gradient(slot->w) ? ag_gradient(slot->w) : (ag_tensor){0};
         found += slot->gradient.tape != NULL;
     }
-    return found ? true : no_gradient(tape, who);
+    return found || no_gradient(tape, who);
 }
 
 bool nn_accumulate(nn_optimizer *optimizer)
 {
-    if (!optimizer || !fetch(optimizer, "accumulate"))
-        return false;
-    for (size_t i = 0; i < optimizer->count; i++) {
+    bool good = optimizer && fetch(optimizer, "accumulate");
+    for (size_t i = 0; good && i < optimizer->count; i++) {
         struct slot *slot = &optimizer->slot[i];
         if (!slot->gradient.tape)
             continue;
-        if (!make_buffer(&slot->sum, slot->w) ||
-            !(slot->summed ? ag_update_sgd(slot->sum, slot->gradient, (ag_tensor){0},
-                                           &(ag_sgd){.rate = -1.0, .scale = 1.0})
-                           : nn_assign(slot->sum, slot->gradient)))
-            return false;
-        slot->summed = true;
+        good = make_buffer(&slot->sum, slot->w) &&
+               (slot->summed ? ag_update_sgd(slot->sum, slot->gradient, (ag_tensor){0},
+                                             &(ag_sgd){.rate = -1.0, .scale = 1.0})
+                             : nn_assign(slot->sum, slot->gradient));
+        slot->summed = good;
     }
-    optimizer->accumulated++;
-    return true;
+    if (good)
+        optimizer->accumulated++;
+    return good;
 }
 
 /* ---- Step ---- */
@@ -347,9 +331,7 @@ static void update_lion(const nn_options *o, struct slot *slot, double scale, vo
         lion_double(o, scale, count, ag_data_f64(w), ag_data_f64(g), ag_data_f64(m), scratch);
         ag_set_f64(w, scratch, (size_t)count);
     }
-    /* m = m - (beta2 - 1) (g - m) */
-    ag_update_sgd(m, g, (ag_tensor){0},
-                  &(ag_sgd){.rate = o->beta2 - 1.0, .weight_decay = -1.0, .scale = scale});
+    nn_move(m, g, 1.0 - o->beta2, scale); /* m = beta2 m + (1 - beta2) g */
 }
 
 static void update(nn_optimizer *optimizer, struct slot *slot, double scale)

@@ -12,7 +12,14 @@
 
 #include "autograd/ops/ops.h"
 
-enum { PROGRAMS = 400, MOST_TENSORS = 24, LEAVES = 7, ACTIONS = 12 };
+enum {
+    PROGRAMS = 400,
+    MOST_TENSORS = 24,
+    LEAVES = 7,
+    ACTIONS = 12,
+    MOST_ROWS = 1300,
+    MOST_COLUMNS = 28
+};
 
 struct program {
     ag_tape *tape;
@@ -29,7 +36,7 @@ static int64_t pick(struct program *p, int64_t count)
 
 static void set_leaf(struct program *p, int i)
 {
-    double values[8192];
+    static double values[MOST_ROWS * MOST_COLUMNS];
     size_t count = (size_t)ag_count(p->leaf[i]);
     for (size_t k = 0; k < count; k++)
         values[k] = 2.0 * ag_rng_uniform(&p->rng) - 1.0;
@@ -132,7 +139,7 @@ static void act(struct program *p)
         break;
     case 2: {
         ag_tensor any = handle(p->tape, 1 + (uint32_t)pick(p, count - 1));
-        double value[8192];
+        static double value[MOST_ROWS * MOST_COLUMNS];
         ag_get_f64(any, value, (size_t)ag_count(any));
         break;
     }
@@ -153,8 +160,8 @@ static void build(struct program *p, ag_tape *tape, uint64_t seed)
     *p = (struct program){.tape = tape};
     ag_rng_seed(&p->rng, seed);
     ag_set_warning(tape, NULL, NULL);
-    p->rows = 64 + pick(p, 237);
-    p->columns = 8 + pick(p, 20);
+    p->rows = pick(p, 6) ? 64 + pick(p, 237) : 513 + pick(p, MOST_ROWS - 512);
+    p->columns = 8 + pick(p, MOST_COLUMNS - 7);
     make_leaves(p);
     int ops = 3 + (int)pick(p, 8);
     while (p->tensors < ops + 2)
@@ -192,6 +199,10 @@ static void compare(ag_dtype dtype, uint64_t seed)
     static struct program a, b;
     ag_tape *blocks = ag_tape_new(dtype), *single = ag_tape_new(dtype);
     ag_trace_nonfinite(single, true);
+    if (seed % 2) { /* by three threads, where there is more than one chunk */
+        ag_set_threads(blocks, 3);
+        blocks->pays = 0.0;
+    }
     build(&a, blocks, seed);
     build(&b, single, seed);
     for (int step = 0; step < ACTIONS; step++) {

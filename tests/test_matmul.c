@@ -94,8 +94,8 @@ static void run(const struct kernels *ops, struct matmul g)
     release(space);
 }
 
-/* The element (i, j) that g should leave where `old` is now, before the activation; *size receives
- * the sum of the magnitudes of what was added. */
+/* The element (i, j) that g should leave where `old` is now, before activation and slope; *size
+ * receives the sum of the magnitudes of what was added. */
 static long double expected(const struct kernels *ops, const struct matmul *g, size_t i, size_t j,
                             const void *old, long double *size)
 {
@@ -114,6 +114,27 @@ static long double expected(const struct kernels *ops, const struct matmul *g, s
     return sum;
 }
 
+/* What the slope makes of x at the element (i, j). */
+static long double through_slope(const struct kernels *ops, const struct matmul *g, size_t i,
+                                 size_t j, long double x)
+{
+    if (!g->gate)
+        return x;
+    const long double y = get(ops, g->gate, i * g->ldc + j);
+    switch (g->slope) {
+    case BINARY_SIGMOID_SLOPE:
+        return x * y * (1 - y);
+    case BINARY_TANH_SLOPE:
+        return x * (1 - y * y);
+    case BINARY_RELU_SLOPE:
+        return y > 0 ? x : 0;
+    case BINARY_MUL:
+        return x * y;
+    default:
+        return x - y;
+    }
+}
+
 /* g, whose C held `old`, is right; what lies between the rows of C was not touched. */
 static void check(const struct kernels *ops, const struct matmul *g, const void *old)
 {
@@ -124,7 +145,10 @@ static void check(const struct kernels *ops, const struct matmul *g, const void 
             long double want = expected(ops, g, i, j, old, &size);
             if (g->activation == UNARY_RELU)
                 want = want > 0 ? want : 0;
-            const long double bound = (long double)(g->k + 4) * unit * size;
+            want = through_slope(ops, g, i, j, want);
+            /* |gate| <= 1, so that no slope is greater than 2 */
+            const long double bound = (long double)(g->k + 4) * unit * size * (g->gate ? 2 : 1) +
+                                      (g->gate ? 4 * unit : 0);
             const long double have = get(ops, g->c, i * g->ldc + j);
             if (!(fabsl(have - want) <= bound))
                 fail_msg("%s %zu: (%zu,%zu)·(%zu,%zu)%s%s element (%zu,%zu) is %.9Lg, not %.9Lg",
@@ -136,6 +160,28 @@ static void check(const struct kernels *ops, const struct matmul *g, const void 
         assert_memory_equal((const char *)g->c + end * ops->element,
                             (const char *)old + end * ops->element, gap * ops->element);
     }
+}
+
+/* g gave the bits that the product alone and, after it, the kernel of the slope give. */
+static void check_slope(const struct kernels *ops, const struct matmul *g, const void *old)
+{
+    const size_t bytes = ((g->m - 1) * g->ldc + g->n) * ops->element;
+    const struct guarded c = guarded(bytes, 0);
+    memcpy(c.data, old, bytes);
+    struct matmul product = *g;
+    product.c = c.data;
+    product.gate = NULL;
+    run(ops, product);
+    for (size_t i = 0; i < g->m; i++) {
+        const size_t row = i * g->ldc * ops->element;
+        ops->binary[g->slope](1, g->n, (struct operand){c.data + row, 0, 1},
+                              (struct operand){(const char *)g->gate + row, 0, 1}, c.data + row);
+    }
+    if (memcmp(c.data, g->c, bytes))
+        fail_msg("%s %zu: (%zu,%zu)·(%zu,%zu)%s%s and slope %d: other bits than one by one",
+                 ops->isa, ops->element, g->m, g->k, g->k, g->n, g->a_transposed ? " A'" : "",
+                 g->b_transposed ? " B'" : "", (int)g->slope);
+    release(c);
 }
 
 /* Rows cut anywhere, and columns if there are more on either side, give the bits that the whole
@@ -158,6 +204,8 @@ static void check_division(const struct kernels *ops, const struct matmul *whole
         g.b = (const char *)whole->b + b_index(whole, 0, j) * ops->element;
         g.c = c.data + (i * whole->ldc + j) * ops->element;
         g.bias = whole->bias ? (const char *)whole->bias + j * ops->element : NULL;
+        g.gate =
+            whole->gate ? (const char *)whole->gate + (i * whole->ldc + j) * ops->element : NULL;
         run(ops, g);
     }
     if (memcmp(c.data, whole->c, bytes))
@@ -167,7 +215,25 @@ static void check_division(const struct kernels *ops, const struct matmul *whole
     release(c);
 }
 
-enum { A_TRANSPOSED = 1, B_TRANSPOSED = 2, ACCUMULATE = 4, BIAS = 8, RELU = 16, PADDED = 32 };
+enum {
+    A_TRANSPOSED = 1,
+    B_TRANSPOSED = 2,
+    ACCUMULATE = 4,
+    BIAS = 8,
+    RELU = 16,
+    PADDED = 32,
+    SLOPE = 64,
+    HOWS = 128
+};
+
+static unsigned draw_how(unsigned form)
+{
+    return form | ((unsigned)draw(HOWS) & ~3u);
+}
+
+/* The slopes that have a way of their own, and one that has none. */
+static const enum binary slopes[] = {BINARY_SIGMOID_SLOPE, BINARY_TANH_SLOPE, BINARY_RELU_SLOPE,
+                                     BINARY_MUL, BINARY_SUB};
 
 static void check_product(const struct kernels *ops, size_t m, size_t n, size_t k, unsigned how)
 {
@@ -186,19 +252,25 @@ static void check_product(const struct kernels *ops, size_t m, size_t n, size_t 
     const struct guarded b = random_array(ops, b_rows ? b_rows * g.ldb - pad : 0, pad);
     const struct guarded c = random_array(ops, m * g.ldc - pad, pad);
     const struct guarded bias = random_array(ops, n, pad);
+    const struct guarded gate = random_array(ops, m * g.ldc - pad, pad);
     const struct guarded old = guarded(c.bytes, 0);
     memcpy(old.data, c.data, c.bytes);
     g.a = a.data;
     g.b = b.data;
     g.c = c.data;
     g.bias = how & BIAS ? bias.data : NULL;
+    g.gate = how & SLOPE ? gate.data : NULL;
+    g.slope = how & SLOPE ? slopes[draw(sizeof slopes / sizeof *slopes)] : BINARY_COUNT;
     run(ops, g);
     check(ops, &g, old.data);
     check_division(ops, &g, old.data);
+    if (g.gate)
+        check_slope(ops, &g, old.data);
     release(a);
     release(b);
     release(c);
     release(bias);
+    release(gate);
     release(old);
 }
 
@@ -217,7 +289,7 @@ static void random_shapes(const struct kernels *ops)
 {
     for (int i = 0; i < 300; i++) {
         const size_t m = 1 + draw(70), n = 1 + draw(70), k = 1 + draw(70);
-        check_product(ops, m, n, k, (unsigned)draw(64));
+        check_product(ops, m, n, k, (unsigned)draw(HOWS));
     }
 }
 
@@ -226,8 +298,8 @@ static void thin_shapes(const struct kernels *ops)
 {
     for (size_t n = 1; n < 70; n++)
         for (unsigned form = 0; form < 4; form++) {
-            check_product(ops, n, 1, 1 + draw(70), form | (unsigned)draw(16) << 2);
-            check_product(ops, 1, n, 1 + draw(70), form | (unsigned)draw(16) << 2);
+            check_product(ops, n, 1, 1 + draw(70), draw_how(form));
+            check_product(ops, 1, n, 1 + draw(70), draw_how(form));
         }
 }
 
@@ -236,7 +308,7 @@ static void small_shapes(const struct kernels *ops)
     for (size_t m = 1; m < 10; m++)
         for (size_t n = 1; n < 40; n++)
             for (unsigned form = 0; form < 4; form++)
-                check_product(ops, m, n, draw(9), form | (unsigned)draw(16) << 2);
+                check_product(ops, m, n, draw(9), draw_how(form));
 }
 
 static void special_shapes(const struct kernels *ops)
@@ -249,8 +321,7 @@ static void special_shapes(const struct kernels *ops)
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (unsigned form = 0; form < 4; form++)
-            check_product(ops, shapes[i][0], shapes[i][1], shapes[i][2],
-                          form | (unsigned)draw(16) << 2);
+            check_product(ops, shapes[i][0], shapes[i][1], shapes[i][2], draw_how(form));
 }
 
 static bool is_finite_but(const struct kernels *ops, const struct matmul *g, size_t row,

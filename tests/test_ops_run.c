@@ -147,6 +147,40 @@ static void dropout_draws_anew(void **state)
     assert_is(ag_dropout(ag_input_f64(tape, "x", AG_SHAPE(2), (double[]){1, 2}), 1.0, true), 0, 0);
 }
 
+/* Equal scores weigh each of the S values 1/S: what comes out is the share that was kept, over 1 -
+ * p, anew each time; and a position's own first value is all that the first one may see. */
+static void attention_drops_weights(void **state)
+{
+    enum { L = 200, S = 200 };
+    ag_tape *tape = *state;
+    ag_tensor q = ag_full(tape, AG_SHAPE(L, 1), 0.0), k = ag_full(tape, AG_SHAPE(S, 1), 0.0);
+    ag_tensor v = ag_parameter(tape, "v", AG_SHAPE(S, 1));
+    double y[L], before[L] = {0}, mean = 0.0, square = 0.0;
+    for (int i = 0; i < S; i++)
+        y[i] = 1.0;
+    ag_set_f64(v, y, S);
+    ag_tensor dropped = ag_scaled_dot_product_attention(q, k, v, false, 0.25);
+    for (int run = 0; run < 20; run++) {
+        assert_true(ag_get_f64(dropped, y, L));
+        assert_memory_not_equal(y, before, sizeof y);
+        memcpy(before, y, sizeof y);
+        for (int i = 0; i < L; i++) {
+            mean += y[i] / (20 * L);
+            square += (y[i] - 1.0) * (y[i] - 1.0) / (20 * L);
+        }
+        assert_true(ag_replay(tape));
+    }
+    /* Of 800,000 draws: deviations of 1/sqrt(3 * 800000) and, of the variance, about 2%. */
+    assert_true(fabs(mean - 1.0) < 5 * 6.5e-4);
+    assert_true(fabs(square - 1.0 / (3 * S)) < 0.1 / (3 * S));
+    ag_tensor causal = ag_scaled_dot_product_attention(q, k, v, true, 0.25);
+    assert_true(ag_get_f64(causal, y, L));
+    assert_true(y[0] == 0.0 || y[0] == 1.0 / 0.75);
+    assert_true(ag_gradcheck(ag_mean_square(causal), 1e-7, NULL)); /* with what was drawn */
+    ag_tensor none = ag_scaled_dot_product_attention(q, k, v, false, 0.0);
+    assert_true(ag_get_f64(none, y, L) && fabs(y[0] - 1.0) < 1e-12 && fabs(y[L - 1] - 1.0) < 1e-12);
+}
+
 /* Channels 1, 3 and 2, 2: means 2 and 2, unbiased variances 2 and 0. */
 static void batch_norm_keeps_averages(void **state)
 {
@@ -271,6 +305,7 @@ int main(void)
         test(slices),
         test(slices_are_printed),
         test(dropout_draws_anew),
+        test(attention_drops_weights),
         test(batch_norm_keeps_averages),
         test(left_out),
         test(many_are_joined),

@@ -62,9 +62,6 @@ void KERNEL(matmul)(const struct matmul *);
 void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *);
 void KERNEL(adam)(size_t n, void *w, const void *g, void *m, void *v, const struct adam *);
 
-/* y[i] = f(x[i]) for a unary without constants: the activation of a product. */
-void KERNEL(unary_apply)(enum unary f, size_t n, const void *x, void *y);
-
 extern const struct kernels KERNEL(kernels);
 
 #endif

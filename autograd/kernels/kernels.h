@@ -69,18 +69,21 @@ enum reduce {
     REDUCE_COUNT
 };
 
-/* C = op(A)·op(B), or C += with accumulate, then C = activation(C + bias) where those are set.
- * op(A) is (m, k) and op(B) is (k, n); with a_transposed A is stored (k, m), with b_transposed B is
- * (n, k). lda, ldb, ldc: elements from one stored row to the next. bias: n elements, the same for
- * every row, or NULL. m and n are at least 1; k = 0 gives zeros. C overlaps neither A nor B. */
+/* C = op(A)·op(B), or C += with accumulate, then C = activation(C + bias), then C = slope(C, gate),
+ * where those are set. op(A) is (m, k) and op(B) is (k, n); with a_transposed A is stored (k, m),
+ * with b_transposed B is (n, k). lda, ldb, ldc: elements from one stored row to the next. bias: n
+ * elements, the same for every row, or NULL. gate: (m, n) with the strides of C. m and n are at
+ * least 1; k = 0 gives zeros. C overlaps neither A nor B nor bias nor gate, not even where it is
+ * the same array: C may be written before they are read for the last time. */
 struct matmul {
     size_t m, n, k;
     const void *a, *b;
     size_t lda, ldb, ldc;
     bool a_transposed, b_transposed, accumulate;
     void *c;
-    const void *bias;
+    const void *bias, *gate;
     enum unary activation; /* UNARY_COUNT for none */
+    enum binary slope;     /* where gate is not NULL: of sigmoid, tanh and relu, or MUL */
     void *workspace;       /* matmul_workspace(m, n, k) bytes, aligned to KERNEL_ALIGN */
 };
 

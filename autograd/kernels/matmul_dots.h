@@ -3,8 +3,10 @@
 #define TAPEGRAD_KERNELS_MATMUL_DOTS_H
 
 #include "matmul_pack.h"
+#include "matmul_part.h"
 
-enum { DOTS = 4, CHAINS = 2 };
+/* Rows of which the sums are made together. */
+enum { DOTS = 4 };
 
 /* The upper half of a vector onto the lower. */
 #define FOLD_2(x) (__builtin_shufflevector(x, x, 0, 1) + __builtin_shufflevector(x, x, 2, 3))
@@ -32,55 +34,106 @@ INLINE quad fold(const vec x)
 #endif
 }
 
-/* The first `count` elements at p, then zeros. */
-INLINE quad load_quad(const real *p, size_t count)
+/* In each quad, the sums of pairs of elements of a and of b, alternating. */
+#if LANE_COUNT == 2
+#define IN_QUADS(_) _(0)
+#elif LANE_COUNT == 4 && KERNEL_BITS == 32
+#define IN_QUADS(_) _(0)
+#elif LANE_COUNT == 4
+#define IN_QUADS(_) _(0), _(2)
+#elif LANE_COUNT == 8 && KERNEL_BITS == 32
+#define IN_QUADS(_) _(0), _(4)
+#elif LANE_COUNT == 8
+#define IN_QUADS(_) _(0), _(2), _(4), _(6)
+#else
+#define IN_QUADS(_) _(0), _(4), _(8), _(12)
+#endif
+#define BESIDE(i) (i), LANE_COUNT + (i)
+#if KERNEL_BITS == 32
+#define EVEN(i)  BESIDE(i), BESIDE((i) + 1)
+#define ODD(i)   BESIDE((i) + 2), BESIDE((i) + 3)
+#define LOWER(i) (i), (i) + 1, LANE_COUNT + (i), LANE_COUNT + (i) + 1
+#define UPPER(i) (i) + 2, (i) + 3, LANE_COUNT + (i) + 2, LANE_COUNT + (i) + 3
+#else
+#define EVEN(i) BESIDE(i)
+#define ODD(i)  BESIDE((i) + 1)
+#endif
+
+INLINE vec pairs(vec a, vec b)
 {
-    quad v = {0};
-    if (count >= QUAD)
-        memcpy(&v, p, sizeof v);
-    else
-        for (size_t j = 0; j < count; j++)
-            v[j] = p[j];
-    return v;
+    return __builtin_shufflevector(a, b, IN_QUADS(EVEN)) +
+           __builtin_shufflevector(a, b, IN_QUADS(ODD));
 }
 
-/* sums[i] = row[i]·x for k elements: by vectors, what is left by quads, in an order that depends on
- * k only. */
-static void dots(const real *const row[DOTS], const real *x, size_t k, real sums[DOTS])
+/* sums[i] = the sum of the elements of x[i] */
+INLINE void sums_of(const vec x[DOTS], real sums[DOTS])
 {
-    vec sum[CHAINS][DOTS];
-    quad part[DOTS];
-    foreach (i, DOTS) {
-        foreach (c, CHAINS)
-            sum[c][i] = (vec){0};
-        part[i] = (quad){0};
+    const vec low = pairs(x[0], x[1]), high = pairs(x[2], x[3]);
+#if KERNEL_BITS == 32
+    const quad all = fold(__builtin_shufflevector(low, high, IN_QUADS(LOWER)) +
+                          __builtin_shufflevector(low, high, IN_QUADS(UPPER)));
+    memcpy(sums, &all, sizeof all);
+#else
+    const quad a = fold(low), b = fold(high);
+    memcpy(sums, &a, sizeof a);
+    memcpy(sums + 2, &b, sizeof b);
+#endif
+}
+
+/* sums[i] = row i of a · x for k elements, in an order that depends on k only. row: in bytes. */
+INLINE void dots(const char *a, size_t row, const real *x, size_t k, real sums[DOTS])
+{
+    vec sum[DOTS];
+    foreach (i, DOTS)
+        sum[i] = (vec){0};
+    for (; k >= LANES; k -= LANES, a += sizeof(vec), x += LANES) {
+        const vec y = load(x);
+        foreach (i, DOTS)
+            sum[i] += load((const real *)(a + i * row)) * y;
     }
-    size_t p = 0;
-    for (; p + CHAINS * LANES <= k; p += CHAINS * LANES)
-        foreach (c, CHAINS) {
-            const vec y = load(x + p + c * LANES);
-            foreach (i, DOTS)
-                sum[c][i] += load(row[i] + p + c * LANES) * y;
+    if (k > 0) {
+        const vec y = load_first(x, k);
+        foreach (i, DOTS)
+            sum[i] += load_first((const real *)(a + i * row), k) * y;
+    }
+    sums_of(sum, sums);
+}
+
+/* c = or += sums, + bias where it is not NULL. */
+INLINE void finish_dots(real *c, size_t ldc, const real sums[DOTS], size_t rows, bool add,
+                        const real *bias)
+{
+    if (ldc == 1 && rows == DOTS) {
+        foreach (i, DOTS / QUAD) {
+            quad sum, old;
+            memcpy(&sum, sums + i * QUAD, sizeof sum);
+            if (add) {
+                memcpy(&old, c + i * QUAD, sizeof old);
+                sum = old + sum;
+            }
+            if (bias)
+                sum = sum + *bias;
+            memcpy(c + i * QUAD, &sum, sizeof sum);
         }
-    for (; p + LANES <= k; p += LANES) {
-        const vec y = load(x + p);
-        foreach (i, DOTS)
-            sum[0][i] += load(row[i] + p) * y;
+        return;
     }
-    if (k >= LANES)
-        foreach (i, DOTS)
-            part[i] = fold(sum[0][i] + sum[1][i]);
-    for (; p < k; p += QUAD) {
-        const quad y = load_quad(x + p, k - p);
-        foreach (i, DOTS)
-            part[i] += load_quad(row[i] + p, k - p) * y;
+    for (size_t i = 0; i < rows; i++, c += ldc) {
+        const real sum = add ? *c + sums[i] : sums[i];
+        *c = bias ? sum + *bias : sum;
     }
-    foreach (i, DOTS / QUAD) {
-        quad *of = part + i * QUAD;
-        transpose_quads(of);
-        foreach (j, QUAD - 1)
-            of[0] += of[j + 1];
-        memcpy(sums + i * QUAD, of, sizeof *of);
+}
+
+/* C = or += A·x, one column of them, + bias. */
+static void multiply_column(const struct matmul *g, const real *x)
+{
+    const char *a = g->a;
+    const size_t row = g->lda * sizeof(real), ldc = g->ldc;
+    real *c = g->c;
+    for (size_t left = g->m, rows; left > 0; left -= rows, a += rows * row, c += rows * ldc) {
+        real sums[DOTS];
+        rows = left < DOTS ? 1 : DOTS;
+        dots(a, rows > 1 ? row : 0, x, g->k, sums);
+        finish_dots(c, ldc, sums, rows, g->accumulate, g->bias);
     }
 }
 

@@ -38,6 +38,11 @@ static inline const real *at(struct view v, size_t i, size_t j)
     return v.data + i * v.row + j * v.col;
 }
 
+static inline struct view view_at(struct view v, size_t i, size_t j)
+{
+    return (struct view){at(v, i, j), v.row, v.col};
+}
+
 static inline void transpose_quads(quad x[QUAD])
 {
 #if KERNEL_BITS == 32

@@ -1,32 +1,95 @@
-/* The tiles of one vector width, WIDTH elements: a template, included once for each width.
+/* Tiles: pieces of C held in registers while k runs, `rows` high and `vecs` registers wide. For
+ * matmul.c only.
  *
- * A tile is a piece of C held in registers while k runs, `rows` high and `vecs` vectors wide. The
- * last vector may stand anywhere, so that it ends with the last column; where it overlaps the one
- * before, both hold the same values. All of C is read before any is written, for the same reason.
- */
+ * The last register of a row may stand anywhere, so that it ends with the last column; where it
+ * overlaps the one before, both hold the same values. All of C is read before any is written, for
+ * the same reason. */
+#ifndef TAPEGRAD_KERNELS_MATMUL_TILE_H
+#define TAPEGRAD_KERNELS_MATMUL_TILE_H
 
-#define TILE_JOIN_(name, width) name##_##width
-#define TILE_JOIN(name, width)  TILE_JOIN_(name, width)
-#define T(name)                 TILE_JOIN(name, WIDTH)
+#include "matmul_part.h"
 
-#if WIDTH == 1
-typedef real T(lanes);
+/* The largest tile; one of a single row may be WIDE registers across. Of the heights, as many as
+ * make few tiles of any number of rows: heights[left] is the next one where that many are left. */
+enum { WIDE = 8 };
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { TILE_ROWS = 8, TILE_VECS = 3 };
+#define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 6, 6, 8, 8
+#define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
+#define EACH_TILE(_)                                                                               \
+    EACH_WIDTH(_, 1)                                                                               \
+    _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)            \
+        EACH_WIDTH(_, 8)
+#elif defined(__FMA__)
+enum { TILE_ROWS = 6, TILE_VECS = 2 };
+#define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
+#define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2)
+#define EACH_TILE(_)                                                                               \
+    EACH_WIDTH(_, 1)                                                                               \
+    _(1, 3) _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
 #else
-typedef real T(lanes) __attribute__((vector_size(WIDTH * sizeof(real))));
+enum { TILE_ROWS = 2, TILE_VECS = 6 };
+#define HEIGHTS 0, 1, 2, 2
+#define EACH_TILE(_)                                                                               \
+    _(1, 0)                                                                                        \
+    _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8) _(2, 0) _(2, 1) _(2, 2) _(2, 3)        \
+        _(2, 4) _(2, 5) _(2, 6)
 #endif
+static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
 
-/* Where the vector j of a row is, in bytes. */
-#define PLACE(j, last) ((j) + 1 < vecs ? (j) * sizeof(T(lanes)) : (last))
-
-__attribute__((always_inline)) static inline void T(tile)(const struct tile *t, const size_t rows,
-                                                          const size_t vecs)
+static inline size_t height(size_t left)
 {
-    const char *a = t->a, *b = t->b, *bias = t->bias;
-    const size_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, b_last = t->b_last;
-    T(lanes) sum[TILE_ROWS][SINGLE_VECS], x[SINGLE_VECS];
+    return left < 2 * TILE_ROWS ? heights[left] : TILE_ROWS;
+}
+
+/* c (rows, columns) = a·b over k, plus `from` if it is not NULL. The last register of a row of b is
+ * at b_last, of c and from at c_last. Strides and places in bytes: gcc makes poorer loops of
+ * strides in elements. part: the columns of a tile that is less than a register wide. */
+struct tile {
+    size_t k;
+    const void *a;
+    size_t a_row, a_col;
+    const void *b;
+    size_t b_row, b_last;
+    void *c;
+    size_t c_row, c_last;
+    const void *from;
+    size_t from_row, part;
+};
+
+/* The register j of a row. */
+#define PLACE(p, j, last) ((p) + ((j) + 1 < vecs ? (j) * sizeof(vec) : (last)))
+
+INLINE vec load_lanes(const char *p, const bool is_part, size_t n)
+{
+    return is_part ? load_first((const real *)p, n) : load((const real *)p);
+}
+
+/* Sums of a tile that is less than a register wide, where parts of registers take many
+ * instructions. */
+static NOINLINE void store_parts(const struct tile *t, const vec *sum, size_t rows)
+{
+    const char *from = t->from;
+    char *c = t->c;
+    for (; rows > 0; rows--, sum++, c += t->c_row) {
+        vec x = *sum;
+        if (from) {
+            x += load_first((const real *)from, t->part);
+            from += t->from_row;
+        }
+        store_first((real *)c, x, t->part);
+    }
+}
+
+INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, const bool is_part)
+{
+    const char *a = t->a, *b = t->b, *from = t->from;
+    const size_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, n = t->part;
+    const size_t b_last = t->b_last;
+    vec sum[TILE_ROWS][WIDE], x[WIDE];
     foreach (i, rows)
         foreach (j, vecs)
-            sum[i][j] = (T(lanes)){0};
+            sum[i][j] = (vec){0};
     for (size_t p = t->k; p > 0; p--, a += a_col, b += b_row) {
         /* the shorter side stays in registers */
         if (rows < vecs) {
@@ -34,13 +97,13 @@ __attribute__((always_inline)) static inline void T(tile)(const struct tile *t, 
             foreach (i, rows)
                 memcpy(&y[i], a + i * a_row, sizeof *y);
             foreach (j, vecs) {
-                memcpy(x, b + PLACE(j, b_last), sizeof *x);
+                x[0] = load_lanes(PLACE(b, j, b_last), is_part, n);
                 foreach (i, rows)
                     sum[i][j] += y[i] * x[0];
             }
         } else {
             foreach (j, vecs)
-                memcpy(&x[j], b + PLACE(j, b_last), sizeof *x);
+                x[j] = load_lanes(PLACE(b, j, b_last), is_part, n);
             foreach (i, rows) {
                 real y;
                 memcpy(&y, a + i * a_row, sizeof y);
@@ -49,71 +112,47 @@ __attribute__((always_inline)) static inline void T(tile)(const struct tile *t, 
             }
         }
     }
-    char *c = t->c;
-    const size_t c_row = t->c_row, c_last = t->c_last;
-    if (t->add)
+    if (is_part && !MASKED_STORES) {
+        vec sums[TILE_ROWS];
         foreach (i, rows)
-            foreach (j, vecs) {
-                memcpy(&x[j], c + i * c_row + PLACE(j, c_last), sizeof *x);
-                sum[i][j] = x[j] + sum[i][j];
-            }
-    if (bias)
-        foreach (j, vecs) {
-            memcpy(&x[j], bias + PLACE(j, c_last), sizeof *x);
-            foreach (i, rows)
-                sum[i][j] = sum[i][j] + x[j];
-        }
+            sums[i] = sum[i][0];
+        store_parts(t, sums, rows);
+        return;
+    }
+    char *c = t->c;
+    const size_t c_row = t->c_row, c_last = t->c_last, from_row = t->from_row;
+    if (from)
+        foreach (i, rows)
+            foreach (j, vecs)
+                sum[i][j] += load_lanes(PLACE(from + i * from_row, j, c_last), is_part, n);
     foreach (i, rows)
-        foreach (j, vecs)
-            memcpy(c + i * c_row + PLACE(j, c_last), &sum[i][j], sizeof *x);
+        foreach (j, vecs) {
+            char *to = PLACE(c + i * c_row, j, c_last);
+            if (is_part)
+                store_first((real *)to, sum[i][j], n);
+            else
+                store((real *)to, sum[i][j]);
+        }
 }
 
-#define USED(rows, vecs)                                                                           \
-    (rows <= TILE_ROWS && (WIDTH < LANE_COUNT ? vecs == 2                                          \
-                           : rows == 1        ? vecs <= SINGLE_VECS                                \
-                                              : vecs <= TILE_VECS))
 #define TILE(rows, vecs)                                                                           \
-    static void T(tile_##rows##x##vecs)(const struct tile *t)                                      \
+    static NOINLINE void tile_##rows##x##vecs(const struct tile *t)                                \
     {                                                                                              \
-        if (USED(rows, vecs))                                                                      \
-            T(tile)(t, rows, vecs);                                                                \
+        tile(t, rows, vecs ? vecs : 1, !vecs);                                                     \
     }
-#define TILES(rows)                                                                                \
-    TILE(rows, 1)                                                                                  \
-    TILE(rows, 2)                                                                                  \
-    TILE(rows, 3)                                                                                  \
-    TILE(rows, 4)                                                                                  \
-    TILE(rows, 5)                                                                                  \
-    TILE(rows, 6)                                                                                  \
-    TILE(rows, 7)                                                                                  \
-    TILE(rows, 8)
-#define ENTRY(rows, vecs) USED(rows, vecs) ? T(tile_##rows##x##vecs) : NULL
-#define ENTRIES(rows)                                                                              \
-    {                                                                                              \
-        ENTRY(rows, 1), ENTRY(rows, 2), ENTRY(rows, 3), ENTRY(rows, 4), ENTRY(rows, 5),            \
-            ENTRY(rows, 6), ENTRY(rows, 7), ENTRY(rows, 8),                                        \
+#define TILE_CASE(rows, vecs)                                                                      \
+    case (rows) * (WIDE + 1) + (vecs):                                                             \
+        tile_##rows##x##vecs(t);                                                                   \
+        break;
+
+EACH_TILE(TILE)
+
+/* A switch, as a table of functions would have to be relocated when the library is loaded. */
+static void run_tile(size_t rows, size_t vecs, const struct tile *t)
+{
+    switch (rows * (WIDE + 1) + vecs) {
+        EACH_TILE(TILE_CASE)
     }
+}
 
-TILES(1)
-TILES(2)
-TILES(3)
-TILES(4)
-TILES(5)
-TILES(6)
-TILES(7)
-TILES(8)
-
-/* [rows - 1][vecs - 1] */
-static tile_function *const T(tiles)[8][8] = {ENTRIES(1), ENTRIES(2), ENTRIES(3), ENTRIES(4),
-                                              ENTRIES(5), ENTRIES(6), ENTRIES(7), ENTRIES(8)};
-
-#undef TILE
-#undef TILES
-#undef ENTRIES
-#undef ENTRY
-#undef USED
-#undef PLACE
-#undef T
-#undef TILE_JOIN
-#undef TILE_JOIN_
-#undef WIDTH
+#endif

@@ -9,11 +9,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernels.h"
-
-#if defined(__SSE2__)
+#ifdef __SSE2__
 #include <immintrin.h>
 #endif
+
+#include "kernels.h"
 
 #if KERNEL_BITS == 32
 typedef float real;

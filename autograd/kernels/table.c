@@ -22,8 +22,3 @@ const struct kernels KERNEL(kernels) = {
     .sgd = KERNEL(sgd),
     .adam = KERNEL(adam),
 };
-
-void KERNEL(unary_apply)(enum unary f, size_t n, const void *x, void *y)
-{
-    KERNEL(kernels).unary[f](n, x, y, NULL);
-}

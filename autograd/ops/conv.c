@@ -5,6 +5,8 @@
  * the whole batch: w (groups, O/groups, C/groups·KH·KW) @ (groups, C/groups·KH·KW, N·OH·OW).
  * Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for Document
  * Processing", 2006. Average pooling is a mean over the same windows. */
+#include <string.h>
+
 #include "ops.h"
 
 /* One axis of the images: the kernel's size, how it moves, and in how many places it stands. */
@@ -351,12 +353,12 @@ static const struct op max_put_op = {
 
 static ag_tensor maximum(const struct op *op, int count, ag_tensor x, ag_pool options)
 {
-    struct window window, *plan;
-    if (!pool_window(op, count, x, options, &window) ||
-        !(plan = arena_allocate(x.tape, &x.tape->arena, sizeof *plan)))
+    struct window window;
+    memset(&window, 0, sizeof window);
+    if (!pool_window(op, count, x, options, &window))
         return (ag_tensor){.tape = x.tape};
-    *plan = window;
-    return record(&max_pool_op, x, &(struct attributes){.plan = plan});
+    return record(&max_pool_op, x,
+                  &(struct attributes){.plan = &window, .plan_size = sizeof window});
 }
 
 ag_tensor ag_max_pool1d(ag_tensor x, ag_pool options)
