@@ -36,33 +36,19 @@ INLINE bool any_sign(uvec bits)
 INLINE void unary_span(size_t n, const real *x, real *y, const double *p,
                        vec (*f)(vec x, const double *p), uvec (*unusual)(vec x), unary_run *rest)
 {
-    for (size_t i = 0; i < n; i += PAIR) {
-        vec a, b;
-        if (n - i >= PAIR) {
-            a = load(x + i);
-            b = load(x + i + LANES);
-        } else if (n - i >= LANES) {
-            a = load(x + i);
-            b = load(x + n - LANES);
-        } else {
-            a = b = load_part(x + i, n - i);
-        }
+    for (; n > 0; n -= n < PAIR ? n : PAIR, x += PAIR, y += PAIR) {
+        size_t left = n < PAIR ? n : PAIR, some = n < LANES ? n : LANES;
+        vec a = load_part(x, some), b = n < LANES ? a : load(x + left - LANES);
         uvec signs = unusual ? unusual(a) | unusual(b) : (uvec){0};
         a = f(a, p);
         b = f(b, p);
         if (unusual && any_sign(signs)) {
-            rest(n - i, x + i, y + i);
+            rest(n, x, y);
             return;
         }
-        if (n - i >= PAIR) {
-            store(y + i, a);
-            store(y + i + LANES, b);
-        } else if (n - i >= LANES) {
-            store(y + i, a);
-            store(y + n - LANES, b);
-        } else {
-            store_part(y + i, a, n - i);
-        }
+        store_part(y, a, some);
+        if (n >= LANES)
+            store(y + left - LANES, b);
     }
 }
 
@@ -82,17 +68,43 @@ INLINE void unary_span(size_t n, const real *x, real *y, const double *p,
     }
 
 #define UNARY_QUICK(name, unusual)                                                                 \
-    UNARY_FUNCTION(name, v##name(x))                                                               \
     UNARY_FUNCTION(quick_##name, quick_##name(x))                                                  \
-    static NOINLINE void rest_##name(size_t n, const real *x, real *y)                             \
-    {                                                                                              \
-        unary_span(n, x, y, NULL, f_##name, NULL, NULL);                                           \
-    }                                                                                              \
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         (void)p;                                                                                   \
         unary_span(n, x, y, NULL, f_quick_##name, unusual, rest_##name);                           \
     }
+
+#define UNARY_WHOLE(name)                                                                          \
+    UNARY_FUNCTION(name, v##name(x))                                                               \
+    static NOINLINE void rest_##name(size_t n, const real *x, real *y)                             \
+    {                                                                                              \
+        unary_span(n, x, y, NULL, f_##name, NULL, NULL);                                           \
+    }
+
+/* Runs of usual arguments by the kernel, others by libm. */
+static NOINLINE void rest_trig(size_t n, const real *x, real *y,
+                               void (*kernel)(size_t, const void *, void *, const double *),
+                               real (*f)(real))
+{
+    for (size_t i = 0, end = 0; i < n; i = ++end) {
+        while (end < n && LIBM(fabs)(x[end]) <= MOST_USUAL)
+            end++;
+        kernel(end - i, x + i, y + i, NULL);
+        if (end < n)
+            y[end] = f(x[end]);
+    }
+}
+
+static void rest_sin(size_t n, const real *x, real *y)
+{
+    rest_trig(n, x, y, KERNEL(unary_sin), LIBM(sin));
+}
+
+static void rest_cos(size_t n, const real *x, real *y)
+{
+    rest_trig(n, x, y, KERNEL(unary_cos), LIBM(cos));
+}
 
 UNARY(neg, -x)
 #ifdef SCALES
@@ -100,6 +112,9 @@ UNARY(exp, vexp(x))
 UNARY(log, vlog(x))
 UNARY(sigmoid, vsigmoid(x))
 #else
+UNARY_WHOLE(exp)
+UNARY_WHOLE(log)
+UNARY_WHOLE(sigmoid)
 UNARY_QUICK(exp, unusual_exp)
 UNARY_QUICK(log, unusual_log)
 UNARY_QUICK(sigmoid, unusual_exp)
@@ -129,52 +144,47 @@ void KERNEL(unary_affine)(size_t n, const void *x, void *y, const double p[2])
 void KERNEL(fill)(size_t n, double value, void *y)
 {
     real *to = y;
-    for (size_t i = 0; i < n; i++)
-        to[i] = (real)value;
+    vec v = splat((real)value);
+    for (; n > LANES; n -= LANES, to += LANES)
+        store(to, v);
+    if (n)
+        store_part(to, v, n);
 }
 
-/* An input of a run has as many elements as the run or one for all of them: bit i of `many` tells
- * it of in[i]. */
-typedef void span(size_t n, const real *const in[], unsigned many, real *z);
+/* A run of n elements of z. Inputs that one has not are the first again; bit i of `many` tells that
+ * input i has n elements, too, and not one for all of them. */
+typedef void ternary_run(size_t n, const real *x, const real *y, const real *c, unsigned many,
+                         real *z);
 
-INLINE vec part_of(const real *x, bool many, size_t n)
+INLINE void ternary_span(size_t n, const real *x, const real *y, const real *c, unsigned many,
+                         real *z, vec (*f)(vec x, vec y, vec c))
 {
-    return many ? load_part(x, n) : splat(*x);
+#define INPUT(x, bit, load) (many & bit ? load : one_##x)
+    const vec one_x = splat(*x), one_y = splat(*y), one_c = splat(*c);
+    size_t i = 0;
+    for (; n - i >= PAIR; i += PAIR) {
+        vec x0 = INPUT(x, 1, load(x + i)), x1 = INPUT(x, 1, load(x + i + LANES));
+        vec y0 = INPUT(y, 2, load(y + i)), y1 = INPUT(y, 2, load(y + i + LANES));
+        vec c0 = INPUT(c, 4, load(c + i)), c1 = INPUT(c, 4, load(c + i + LANES));
+        store(z + i, f(x0, y0, c0));
+        store(z + i + LANES, f(x1, y1, c1));
+    }
+    while (i < n) {
+        size_t some = n - i < LANES ? n - i : LANES;
+        vec x0 = INPUT(x, 1, load_part(x + i, some));
+        vec y0 = INPUT(y, 2, load_part(y + i, some));
+        vec c0 = INPUT(c, 4, load_part(c + i, some));
+        store_part(z + i, f(x0, y0, c0), some);
+        i += some;
+    }
 }
 
-INLINE vec input_at(const real *x, bool many, size_t i)
-{
-    return many ? load(x + i) : splat(*x);
-}
-
-/* As unary_span for n >= LANES; f's inputs that one has not are the first again. */
-INLINE void span3(size_t n, const real *const in[3], unsigned many, real *z,
-                  vec (*f)(vec a, vec b, vec c))
-{
-    const real *x = in[0], *y = in[1], *c = in[2];
-    const bool x_many = many & 1, y_many = many & 2, c_many = many & 4;
-    const size_t end = n - LANES;
-    vec last = f(input_at(x, x_many, end), input_at(y, y_many, end), input_at(c, c_many, end));
-    for (size_t i = 0; i < end; i += LANES)
-        store(z + i, f(input_at(x, x_many, i), input_at(y, y_many, i), input_at(c, c_many, i)));
-    store(z + end, last);
-}
-
-/* Rows narrower than this are gathered into runs before they are worked on. */
-enum { NARROW = 4 * LANES, GATHERED = 32 * LANES };
-
-INLINE bool is_scalar(const struct operand *x)
-{
-    return x->row == 0 && x->col == 0;
-}
-
-INLINE bool is_contiguous(const struct operand *x, size_t cols)
-{
-    return x->row == (ptrdiff_t)cols && x->col == 1;
-}
+/* Rows narrower than this, if there are more than a few, are gathered into runs before they are
+ * worked on. */
+enum { NARROW = 4 * LANES, FEW = 8, GATHERED = 32 * LANES };
 
 /* Writes rows of an operand one behind the other; may write up to a register too much. */
-static void gather(const struct operand *x, size_t rows, size_t cols, real *to)
+static NOINLINE void gather(const struct operand *x, size_t rows, size_t cols, real *to)
 {
     const real *from = x->data;
     if (x->row == 0) {
@@ -195,91 +205,82 @@ static void gather(const struct operand *x, size_t rows, size_t cols, real *to)
     }
 }
 
-static void narrow_rows(span *f, size_t rows, size_t cols, int inputs, struct operand *x, real *z)
+/* Several rows of an operand are one run of elements, or one element. */
+INLINE bool is_run(const struct operand *x, size_t cols)
+{
+    return (x->row == (ptrdiff_t)cols && (x->col == 1 || cols == 1)) ||
+           (x->row == 0 && (x->col == 0 || cols == 1));
+}
+
+static NOINLINE void narrow_rows(ternary_run *f, size_t rows, size_t cols, const struct operand *x,
+                                 const struct operand *y, const struct operand *c, real *z)
 {
     real gathered[3][GATHERED + LANES];
+    const struct operand *in[3] = {x, y, c};
+    const int inputs = c == x ? 2 : 3;
     size_t most = GATHERED / cols;
     for (size_t r = 0; r < rows; r += most) {
         size_t some = most < rows - r ? most : rows - r;
-        const real *in[3];
+        const real *at[3];
         unsigned many = 0;
         for (int i = 0; i < inputs; i++) {
-            bool as_is = is_scalar(&x[i]) || is_contiguous(&x[i], cols);
-            if (!as_is && (r == 0 || x[i].row != 0))
-                gather(&x[i], some, cols, gathered[i]);
-            in[i] = as_is ? x[i].data : gathered[i];
-            many |= (unsigned)!is_scalar(&x[i]) << i;
-            x[i].data = (const real *)x[i].data + (ptrdiff_t)some * x[i].row;
+            struct operand rest = *in[i];
+            rest.data = at[i] = (const real *)rest.data + (ptrdiff_t)r * rest.row;
+            if (is_run(&rest, cols)) {
+                many |= (unsigned)(rest.row != 0) << i;
+                continue;
+            }
+            if (r == 0 || rest.row != 0)
+                gather(&rest, some, cols, gathered[i]);
+            at[i] = gathered[i];
+            many |= 1u << i;
         }
-        f(some * cols, in, many, z + r * cols);
+        f(some * cols, at[0], at[1], at[inputs == 3 ? 2 : 0], many, z + r * cols);
     }
 }
 
-static void wide_rows(span *f, size_t rows, size_t cols, int inputs, struct operand *x, real *z)
+/* All of several rows as one run where the strides allow it, else some at a time. */
+static NOINLINE void broadcast(ternary_run *f, size_t rows, size_t cols, const struct operand *x,
+                               const struct operand *y, const struct operand *c, real *z)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const real *in[3];
-        unsigned many = 0;
-        for (int i = 0; i < inputs; i++) {
-            in[i] = (const real *)x[i].data + (ptrdiff_t)r * x[i].row;
-            many |= (unsigned)x[i].col << i;
-        }
-        f(cols, in, many, z + r * cols);
-    }
-}
-
-/* One run, where the strides allow it, else rows. */
-static NOINLINE void broadcast(span *f, size_t rows, size_t cols, int inputs, struct operand *x,
-                               real *z)
-{
-    const real *in[3];
-    unsigned many = 0;
-    bool one_run = true;
-    for (int i = 0; i < inputs; i++) {
-        bool scalar = (rows == 1 || x[i].row == 0) && (cols == 1 || x[i].col == 0);
-        bool whole = (rows == 1 || x[i].row == (ptrdiff_t)cols) && (cols == 1 || x[i].col == 1);
-        in[i] = x[i].data;
-        many |= (unsigned)!scalar << i;
-        one_run = one_run && (scalar || whole);
-    }
     if (rows == 0 || cols == 0)
         return;
-    if (one_run)
-        f(rows * cols, in, many, z);
-    else if (cols < NARROW)
-        narrow_rows(f, rows, cols, inputs, x, z);
-    else
-        wide_rows(f, rows, cols, inputs, x, z);
+    if (is_run(x, cols) && is_run(y, cols) && is_run(c, cols)) {
+        unsigned many = (x->row != 0) | (y->row != 0) << 1 | (c->row != 0) << 2;
+        f(rows * cols, x->data, y->data, c->data, many, z);
+    } else if (cols < NARROW && rows > FEW) {
+        narrow_rows(f, rows, cols, x, y, c, z);
+    } else {
+        const real *at[3] = {x->data, y->data, c->data};
+        unsigned many = (unsigned)(x->col | y->col << 1 | c->col << 2);
+        for (size_t r = 0; r < rows; r++) {
+            f(cols, at[0], at[1], at[2], many, z);
+            at[0] += x->row;
+            at[1] += y->row;
+            at[2] += c->row;
+            z += cols;
+        }
+    }
 }
 
-/* One loop for each way to broadcast, so that no loop asks. */
 #define BINARY(name, expression)                                                                   \
     INLINE vec f_##name(vec x, vec y, vec unused)                                                  \
     {                                                                                              \
         (void)unused;                                                                              \
         return expression;                                                                         \
     }                                                                                              \
-    static void span_##name(size_t n, const real *const in[], unsigned many, real *z)              \
+    static NOINLINE void run_##name(size_t n, const real *x, const real *y, const real *c,         \
+                                    unsigned many, real *z)                                        \
     {                                                                                              \
-        const real *const inputs[3] = {in[0], in[1], in[0]};                                       \
-        if (n < LANES) {                                                                           \
-            vec x = part_of(in[0], many & 1, n), y = part_of(in[1], many & 2, n);                  \
-            store_part(z, f_##name(x, y, x), n);                                                   \
-        } else if (many == 3) {                                                                    \
-            span3(n, inputs, 3, z, f_##name);                                                      \
-        } else if (many == 2) {                                                                    \
-            span3(n, inputs, 2, z, f_##name);                                                      \
-        } else if (many == 1) {                                                                    \
-            span3(n, inputs, 1, z, f_##name);                                                      \
-        } else {                                                                                   \
-            span3(n, inputs, 0, z, f_##name);                                                      \
-        }                                                                                          \
+        ternary_span(n, x, y, c, many, z, f_##name);                                               \
     }                                                                                              \
     void KERNEL(binary_##name)(size_t rows, size_t cols, struct operand x, struct operand y,       \
                                void *z)                                                            \
     {                                                                                              \
-        struct operand in[2] = {x, y};                                                             \
-        broadcast(span_##name, rows, cols, 2, in, z);                                              \
+        if (rows == 1 && cols > 0)                                                                 \
+            run_##name(cols, x.data, y.data, x.data, (unsigned)(x.col | y.col << 1), z);           \
+        else                                                                                       \
+            broadcast(run_##name, rows, cols, &x, &y, &x, z);                                      \
     }
 
 static NOINLINE void pow_lanes(real *x, const real *y)
@@ -314,19 +315,18 @@ INLINE vec f_where(vec condition, vec x, vec y)
     return blend(condition != 0, x, y);
 }
 
-static void span_where(size_t n, const real *const in[], unsigned many, real *z)
+static NOINLINE void run_where(size_t n, const real *x, const real *y, const real *c, unsigned many,
+                               real *z)
 {
-    if (n >= LANES) {
-        span3(n, in, many, z, f_where);
-        return;
-    }
-    vec condition = part_of(in[0], many & 1, n);
-    store_part(z, f_where(condition, part_of(in[1], many & 2, n), part_of(in[2], many & 4, n)), n);
+    ternary_span(n, x, y, c, many, z, f_where);
 }
 
 void KERNEL(where)(size_t rows, size_t cols, struct operand condition, struct operand x,
                    struct operand y, void *z)
 {
-    struct operand in[3] = {condition, x, y};
-    broadcast(span_where, rows, cols, 3, in, z);
+    unsigned many = (unsigned)(condition.col | x.col << 1 | y.col << 2);
+    if (rows == 1 && cols > 0)
+        run_where(cols, condition.data, x.data, y.data, many, z);
+    else
+        broadcast(run_where, rows, cols, &condition, &x, &y, z);
 }

@@ -3,19 +3,16 @@
  * Order of summation, the same for every position along `outer`: columns are summed side by side,
  * each in blocks of BLOCK rows from top to bottom, the blocks' sums pairwise as in a binary counter
  * (N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 4.2), so that the error
- * grows with BLOCK + log n. A narrow array (n, inner) is first read as one of g rows in one,
- * (n/g, g*inner), as wide as WIDTH registers at most; the g partial results of a column, and those
- * of the rows left over, are folded in halves. */
+ * grows with BLOCK + log n. A long narrow array (n, inner) is first read as one of g rows in one,
+ * (n/g, g*inner), as wide as WIDTH registers at most; the g partial results of a column are folded
+ * in halves, and that of the rows left over is added. */
 #include "internal.h"
 #include "lanes.h"
 
-enum { BLOCK = 64, LEVELS = 64, WIDTH = 4, WIDE = WIDTH * LANES };
+enum { BLOCK = 64, LEVELS = 64, WIDTH = 4, WIDE = WIDTH * LANES, FEW = 16, LINE = 2 * WIDE };
 
 typedef vec combine(vec a, vec b);
 typedef vec map(vec x);
-
-/* Columns of (n, cols) to y (cols). */
-typedef void columns(size_t n, size_t cols, const real *x, real *y);
 
 INLINE vec plus(vec a, vec b)
 {
@@ -32,136 +29,171 @@ INLINE vec square(vec x)
     return x * x;
 }
 
-/* `width` registers beside each other, over all rows. */
-INLINE void strip(size_t n, size_t stride, const real *x, real *y, int width, combine *both,
-                  map *of)
-{
-    vec stack[LEVELS][WIDTH], sum[WIDTH];
-    size_t depth = 0, block = 0;
-    do {
-        const real *row = x + block * BLOCK * stride;
-        size_t rows = n - block * BLOCK < BLOCK ? n - block * BLOCK : BLOCK;
-        if (block)
-            for (int w = 0; w < width; w++)
-                stack[depth - 1][w] = sum[w];
-        for (int w = 0; w < width; w++)
-            sum[w] = of(load(row + w * LANES));
-        for (size_t r = 1; r < rows; r++)
-            for (int w = 0; w < width; w++)
-                sum[w] = both(sum[w], of(load(row + r * stride + w * LANES)));
-        depth++;
-        for (size_t carry = block; carry & 1; carry >>= 1, depth--)
-            for (int w = 0; w < width; w++)
-                sum[w] = both(stack[depth - 2][w], sum[w]);
-    } while (++block * BLOCK < n);
-    for (; depth > 1; depth--)
-        for (int w = 0; w < width; w++)
-            sum[w] = both(stack[depth - 2][w], sum[w]);
-    for (int w = 0; w < width; w++)
-        store(y + w * LANES, sum[w]);
-}
+/* What a reduction is made of. y[c] = x[0][c] + ... + x[rows-1][c] for c < cols, from top to bottom
+ * (y may be x if cols is whole registers), and x[0] + ... + x[n-1], in the order of lanes; `again`:
+ * of what are sums already. */
+typedef void columns(size_t rows, size_t cols, size_t stride, const real *x, real *y);
+typedef real line(size_t n, const real *x);
+struct parts {
+    columns *columns, *columns_again;
+    line *line, *line_again;
+};
 
-/* cols is at least LANES; the last strip may overlap its neighbour. */
-INLINE void strips(size_t n, size_t cols, const real *x, real *y, combine *both, map *of)
+INLINE void sum_columns(size_t rows, size_t cols, size_t stride, const real *x, real *y,
+                        combine *both, map *of)
 {
     size_t c = 0;
-    for (; c + WIDE <= cols; c += WIDE)
-        strip(n, cols, x + c, y + c, WIDTH, both, of);
+    for (; c + WIDE <= cols; c += WIDE) {
+        vec sum[WIDTH];
+        for (int w = 0; w < WIDTH; w++)
+            sum[w] = of(load(x + c + w * LANES));
+        for (size_t r = 1; r < rows; r++)
+            for (int w = 0; w < WIDTH; w++)
+                sum[w] = both(sum[w], of(load(x + r * stride + c + w * LANES)));
+        for (int w = 0; w < WIDTH; w++)
+            store(y + c + w * LANES, sum[w]);
+    }
     for (; c < cols; c += LANES) {
-        if (c + LANES > cols)
+        if (c + LANES > cols && cols > LANES)
             c = cols - LANES;
-        strip(n, cols, x + c, y + c, 1, both, of);
+        size_t some = cols - c < LANES ? cols - c : LANES;
+        vec sum = of(load_part(x + c, some));
+        for (size_t r = 1; r < rows; r++)
+            sum = both(sum, of(load_part(x + r * stride + c, some)));
+        store_part(y + c, sum, some);
     }
 }
 
-/* sums[i] = sums[i] with sums[i + n], for i < n: the loads of a register precede its store. */
-INLINE void fold(size_t n, real *sums, combine *both)
+/* 0 < n < LANES elements in the first lanes, `rest` in the others. */
+static NOINLINE vec load_filled(const real *p, size_t n, real rest)
 {
-    for (size_t i = 0; i < n; i += LANES)
-        store(sums + i, both(load(sums + i), load(sums + n + i)));
+    real lanes[LANES];
+    ivec lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    if ((n & (n - 1)) == 0)
+        return blend(lane < (integer)n, load_ends(p, n), splat(rest));
+    store(lanes, splat(rest));
+    for (size_t i = 0; i < n; i++)
+        lanes[i] = p[i];
+    return load(lanes);
 }
 
-/* The same within a register, down to `inner` lanes, a power of two. */
-INLINE vec fold_lanes(vec sum, size_t inner, combine *both)
+/* rest: what adds nothing. */
+INLINE real sum_line(size_t n, const real *x, real rest, combine *both, map *of)
 {
+    size_t i = n < LANES ? n : LANES;
+    vec sum = of(n < LANES ? load_filled(x, n, rest) : load(x));
+    for (; n - i >= LANES; i += LANES)
+        sum = both(sum, of(load(x + i)));
+    if (i < n)
+        sum = both(sum, of(load_filled(x + i, n - i, rest)));
 #if LANE_COUNT > 8
-    if (inner <= 8)
-        sum = both(sum, SWAP_LANES(8, sum));
+    sum = both(sum, SWAP_LANES(8, sum));
 #endif
 #if LANE_COUNT > 4
-    if (inner <= 4)
-        sum = both(sum, SWAP_LANES(4, sum));
+    sum = both(sum, SWAP_LANES(4, sum));
 #endif
 #if LANE_COUNT > 2
-    if (inner <= 2)
-        sum = both(sum, SWAP_LANES(2, sum));
+    sum = both(sum, SWAP_LANES(2, sum));
 #endif
-    return inner == 1 ? both(sum, SWAP_LANES(1, sum)) : sum;
+    return both(sum, SWAP_LANES(1, sum))[0];
 }
 
-/* Fewer than WIDE columns, at least 2 registers of elements. */
-INLINE void narrow(size_t n, size_t inner, const real *x, real *y, combine *both, map *of,
-                   columns *wide)
+/* WIDE columns at most, each of more than BLOCK rows. */
+static NOINLINE void high_columns(size_t n, size_t cols, size_t stride, const real *x, real *y,
+                                  const struct parts *p)
 {
-    real sums[WIDE + LANES];
-    size_t group = 1;
+    real stack[LEVELS][WIDE];
+    size_t depth = 0, registers = (cols + LANES - 1) / LANES * LANES;
+    for (size_t block = 0; block * BLOCK < n; block++) {
+        size_t rows = n - block * BLOCK < BLOCK ? n - block * BLOCK : BLOCK;
+        p->columns(rows, cols, stride, x + block * BLOCK * stride, stack[depth++]);
+        for (size_t carry = block; carry & 1; carry >>= 1, depth--)
+            p->columns_again(2, registers, WIDE, stack[depth - 2], stack[depth - 2]);
+    }
+    for (; depth > 1; depth--)
+        p->columns_again(2, registers, WIDE, stack[depth - 2], stack[depth - 2]);
+    memcpy(y, stack[0], cols * sizeof(real));
+}
+
+static void all_columns(size_t n, size_t cols, const real *x, real *y, const struct parts *p)
+{
+    if (n <= BLOCK) {
+        p->columns(n, cols, cols, x, y);
+        return;
+    }
+    for (size_t c = 0; c < cols; c += WIDE)
+        high_columns(n, cols - c < WIDE ? cols - c : WIDE, cols, x + c, y + c, p);
+}
+
+static void narrow_columns(size_t n, size_t inner, const real *x, real *y, const struct parts *p)
+{
+    real sums[2][WIDE];
+    size_t group = 1, from = 0;
     while (2 * group * inner <= WIDE && 2 * group <= n)
         group *= 2;
-    size_t cols = group * inner, rows = n / group, left = (n - rows * group) * inner, c = 0;
-    wide(rows, cols, x, sums);
-    x += rows * cols;
-    for (; c + LANES <= left; c += LANES)
-        store(sums + c, both(load(sums + c), of(load(x + c))));
-    left -= c;
-    store_part(sums + c, both(load_part(sums + c, left), of(load_part(x + c, left))), left);
-    bool power = (inner & (inner - 1)) == 0;
-    for (; group > 1 && !(power && cols == LANES); cols = group * inner) {
+    size_t rows = n / group, left = n - rows * group;
+    all_columns(rows, group * inner, x, sums[0], p);
+    for (; group > 1; from = !from) {
         group /= 2;
-        fold(group * inner, sums, both);
+        p->columns_again(2, group * inner, group * inner, sums[from], sums[!from]);
     }
-    if (group > 1)
-        store_part(y, fold_lanes(load(sums), inner, both), inner);
-    else
-        memcpy(y, sums, inner * sizeof(real));
+    if (left > 0) {
+        p->columns(left, inner, inner, x + (n - left) * inner, sums[from] + inner);
+        p->columns_again(2, inner, inner, sums[from], sums[!from]);
+        from = !from;
+    }
+    memcpy(y, sums[from], inner * sizeof(real));
 }
 
-/* Less than 2 registers of elements: one by one, in the first lane. */
-INLINE void tiny(size_t n, size_t inner, const real *x, real *y, combine *both, map *of)
+static real long_line(size_t n, const real *x, const struct parts *p)
 {
-    for (size_t c = 0; c < inner; c++) {
-        vec sum = of(splat(x[c]));
-        for (size_t r = 1; r < n; r++)
-            sum = both(sum, of(splat(x[r * inner + c])));
-        y[c] = sum[0];
-    }
+    real sums[WIDE], two[2];
+    size_t rows = n / WIDE, left = n % WIDE;
+    all_columns(rows, WIDE, x, sums, p);
+    two[0] = p->line_again(WIDE, sums);
+    if (left > 0)
+        two[1] = p->line(left, x + n - left);
+    return p->line_again(left > 0 ? 2 : 1, two);
 }
 
-INLINE void reduce(size_t outer, size_t n, size_t inner, const real *x, real *y, combine *both,
-                   map *of, columns *wide)
+static NOINLINE void reduce(size_t outer, size_t n, size_t inner, const real *x, real *y,
+                            const struct parts *p)
 {
     for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        if (inner >= WIDE)
-            wide(n, inner, x, y);
-        else if (n * inner >= 2 * LANES)
-            narrow(n, inner, x, y, both, of, wide);
+        if (inner == 1)
+            *y = long_line(n, x, p);
+        else if (inner >= WIDE || n <= FEW)
+            all_columns(n, inner, x, y, p);
         else
-            tiny(n, inner, x, y, both, of);
+            narrow_columns(n, inner, x, y, p);
 }
 
-#define REDUCE(name, both, of)                                                                     \
-    static NOINLINE void columns_##name(size_t n, size_t cols, const real *x, real *y)             \
+#define REDUCE(name, rest, both, of, again)                                                        \
+    static NOINLINE void columns_##name(size_t rows, size_t cols, size_t stride, const real *x,    \
+                                        real *y)                                                   \
     {                                                                                              \
-        strips(n, cols, x, y, both, of);                                                           \
+        sum_columns(rows, cols, stride, x, y, both, of);                                           \
+    }                                                                                              \
+    static NOINLINE real line_##name(size_t n, const real *x)                                      \
+    {                                                                                              \
+        return sum_line(n, x, rest, both, of);                                                     \
     }                                                                                              \
     void KERNEL(reduce_##name)(size_t outer, size_t n, size_t inner, const void *x, void *y)       \
     {                                                                                              \
-        reduce(outer, n, inner, x, y, both, of, columns_##name);                                   \
+        const struct parts parts = {columns_##name, columns_##again, line_##name, line_##again};   \
+        if (inner > 1 || n > LINE)                                                                 \
+            reduce(outer, n, inner, x, y, &parts);                                                 \
+        else                                                                                       \
+            for (size_t o = 0; o < outer; o++)                                                     \
+                ((real *)y)[o] = line_##name(n, (const real *)x + o * n);                          \
     }
 
-REDUCE(sum, plus, same)
-REDUCE(max, maximum, same)
-REDUCE(min, minimum, same)
-REDUCE(sum_squares, plus, square)
+REDUCE(sum, -(real)0, plus, same, sum)
+REDUCE(max, -(real)INFINITY, maximum, same, max)
+REDUCE(min, (real)INFINITY, minimum, same, min)
+REDUCE(sum_squares, 0, plus, square, sum)
 
 /* Four by four elements; x and y have rows of x_step and y_step elements. */
 INLINE void transpose_block(const real *x, size_t x_step, real *y, size_t y_step)

@@ -6,13 +6,13 @@
 
 /* x = n pi/2 + r with |r| <= pi/4, where pi/2 is the sum of parts of which all but the last have so
  * few bits that their products with n, below 2^13, are exact (Cody and Waite); where products and
- * sums are fused they need not be. Usual arguments are below LEAST_LARGE; others are left to libm.
+ * sums are fused they need not be. Usual arguments are below MOST_USUAL; others are left to libm.
  */
-#define LEAST_LARGE 8192
+#define MOST_USUAL 8192
 
 INLINE uvec unusual_trig(vec x)
 {
-    return (uvec)splat(LEAST_LARGE) - (uvec)vabs(x);
+    return (uvec)splat(MOST_USUAL) - (uvec)vabs(x);
 }
 
 /* sin r = r + r z S(z) and cos r = 1 + z C(z) with z = r^2 */
@@ -68,18 +68,6 @@ INLINE vec sin_usual(vec x, natural quarters)
     return (vec)((uvec)y ^ (quarter << (KERNEL_BITS - 2) & SIGN_BIT));
 }
 
-/* f is the same function of libm. */
-INLINE vec replace_large(vec x, vec y, real (*f)(real))
-{
-    real from[LANES], to[LANES];
-    store(from, x);
-    store(to, y);
-    for (int i = 0; i < LANES; i++)
-        if (!(LIBM(fabs)(from[i]) < LEAST_LARGE))
-            to[i] = f(from[i]);
-    return load(to);
-}
-
 INLINE vec quick_sin(vec x)
 {
     return (vec)((uvec)sin_usual(x, 0) ^ ((uvec)x & SIGN_BIT));
@@ -88,16 +76,6 @@ INLINE vec quick_sin(vec x)
 INLINE vec quick_cos(vec x)
 {
     return sin_usual(x, 1);
-}
-
-INLINE vec vsin(vec x)
-{
-    return replace_large(x, quick_sin(x), LIBM(sin));
-}
-
-INLINE vec vcos(vec x)
-{
-    return replace_large(x, quick_cos(x), LIBM(cos));
 }
 
 #endif
