@@ -323,35 +323,43 @@ ag_tensor ag_avg_pool2d(ag_tensor x, ag_pool options)
     return average(&named, 2, x, options);
 }
 
-/* The largest element of a window, the first of several; NaN is larger than all. */
+/* What the window at a place covers of an axis. */
+static inline struct span window_span(const struct axis *a, int64_t size, int64_t place)
+{
+    int64_t first = place * a->stride - a->padding, end = first + a->kernel;
+    return (struct span){first < 0 ? 0 : first, end < size ? end : size};
+}
+
+/* The largest element of a window, the first of several; NaN is larger than all. Which it is nobody
+ * could guess, so there are no branches; and for the usual window the loops are known. */
 #define DEFINE_POOL(real)                                                                          \
-    static size_t largest_##real(const struct axis *a, const int64_t *size, const int64_t *at,     \
-                                 const real *x)                                                    \
+    static inline int64_t largest_##real(const real *x, int64_t rows, int64_t cols, int64_t width) \
     {                                                                                              \
-        int64_t first[2], end[2];                                                                  \
-        for (int i = 0; i < 2; i++) {                                                              \
-            first[i] = at[i] * a[i].stride - a[i].padding;                                         \
-            end[i] = first[i] + a[i].kernel < size[i] ? first[i] + a[i].kernel : size[i];          \
-            first[i] = first[i] < 0 ? 0 : first[i];                                                \
-        }                                                                                          \
-        int64_t best = first[0] * size[1] + first[1];                                              \
-        for (int64_t i = first[0]; i < end[0]; i++)                                                \
-            for (int64_t k = i * size[1] + first[1]; k < i * size[1] + end[1]; k++)                \
-                if (x[k] > x[best] || x[k] != x[k])                                                \
-                    best = k;                                                                      \
-        return (size_t)best;                                                                       \
+        int64_t best = 0;                                                                          \
+        for (int64_t i = 0; i < rows; i++)                                                         \
+            for (int64_t k = 0; k < cols; k++) {                                                   \
+                real e = x[i * width + k];                                                         \
+                int64_t larger = (int64_t)(e > x[best]) | (int64_t)(e != e);                       \
+                best += larger * (i * width + k - best);                                           \
+            }                                                                                      \
+        return best;                                                                               \
     }                                                                                              \
     static void pool_##real(const struct axis *a, const int64_t *size, const real *v,              \
                             const real *x, real *y, bool put)                                      \
     {                                                                                              \
-        int64_t at[2], out = 0;                                                                    \
-        for (at[0] = 0; at[0] < a[0].places; at[0]++)                                              \
-            for (at[1] = 0; at[1] < a[1].places; at[1]++, out++) {                                 \
-                size_t best = largest_##real(a, size, at, x);                                      \
+        for (int64_t i = 0, out = 0; i < a[0].places; i++)                                         \
+            for (int64_t k = 0; k < a[1].places; k++, out++) {                                     \
+                struct span row = window_span(&a[0], size[0], i);                                  \
+                struct span col = window_span(&a[1], size[1], k);                                  \
+                int64_t first = row.begin * size[1] + col.begin;                                   \
+                int64_t rows = row.end - row.begin, cols = col.end - col.begin;                    \
+                int64_t best = rows == 2 && cols == 2                                              \
+                                   ? largest_##real(x + first, 2, 2, size[1])                      \
+                                   : largest_##real(x + first, rows, cols, size[1]);               \
                 if (put)                                                                           \
-                    y[best] += v[out];                                                             \
+                    y[first + best] += v[out];                                                     \
                 else                                                                               \
-                    y[out] = v[best];                                                              \
+                    y[out] = v[first + best];                                                      \
             }                                                                                      \
     }
 

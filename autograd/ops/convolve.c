@@ -128,11 +128,7 @@ static char *plane(const struct work *k, char *of, int64_t index, int64_t elemen
 
 /* ---- Windows side by side ---- */
 
-/* The places begin ... end-1 of an axis at which tap number k is within the image, `size` wide. */
-struct span {
-    int64_t begin, end;
-};
-
+/* The places of an axis at which tap number k is within the image, `size` wide. */
 static struct span inside(const struct axis *a, int64_t size, int64_t k)
 {
     int64_t offset = k * a->dilation - a->padding; /* a place p reads p * stride + offset */

@@ -9,6 +9,11 @@ struct axis {
     int64_t kernel, stride, padding, dilation, places;
 };
 
+/* From begin to end-1. */
+struct span {
+    int64_t begin, end;
+};
+
 /* A kernel over `count` axes, as the user sees it; axis holds always two. */
 struct window {
     int count;
