@@ -72,7 +72,8 @@ class State(Structure):
 
 
 class Attention(Structure):
-    _fields_ = [('in_proj_weight', Tensor), ('in_proj_bias', Tensor), ('out_proj', Linear), ('heads', c_int64)]
+    _fields_ = [('params', c_void_p), ('in_proj_weight', Tensor), ('in_proj_bias', Tensor), ('out_proj', Linear),
+                ('heads', c_int64), ('dropout', c_double)]
 
 
 class TransformerOptions(Structure):
