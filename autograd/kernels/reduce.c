@@ -45,12 +45,12 @@ INLINE void sum_columns(size_t rows, size_t cols, size_t stride, const real *x, 
     size_t c = 0;
     for (; c + WIDE <= cols; c += WIDE) {
         vec sum[WIDTH];
-        for (int w = 0; w < WIDTH; w++)
+        foreach (w, WIDTH)
             sum[w] = of(load(x + c + w * LANES));
         for (size_t r = 1; r < rows; r++)
-            for (int w = 0; w < WIDTH; w++)
+            foreach (w, WIDTH)
                 sum[w] = both(sum[w], of(load(x + r * stride + c + w * LANES)));
-        for (int w = 0; w < WIDTH; w++)
+        foreach (w, WIDTH)
             store(y + c + w * LANES, sum[w]);
     }
     for (; c < cols; c += LANES) {
