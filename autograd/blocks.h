@@ -6,7 +6,7 @@
 
 /* Rows run ROWS at a time, and a chunk of blocks is one thread's at a time. How many blocks make a
  * chunk depends on the rows alone, so that sums, which are made by chunks, do as well. */
-enum { ROWS = 64, CHUNK_BLOCKS = 8, MOST_CHUNKS = 64 };
+enum { ROWS = 64, CHUNK_BLOCKS = 4, MOST_CHUNKS = 64 };
 
 static inline int64_t ceil_div(int64_t x, int64_t y)
 {
