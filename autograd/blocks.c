@@ -111,14 +111,8 @@ static void run_blocks(struct blocks *b, int threads)
     }
 }
 
-void run_record(ag_tape *tape, struct record *r)
+void run_sum_of_rows(ag_tape *tape, struct record *r)
 {
-    if (!r->op->forward || (r->op->random && tape->checking))
-        return;
-    if (!r->sums_rows || rows_of(tape, r) <= ROWS) {
-        r->op->forward(tape, r);
-        return;
-    }
     struct step step[MAX_INPUTS + 1];
     struct blocks b = {.tape = tape, .step = step, .rows = rows_of(tape, r)};
     for (int k = 0; k < r->inputs; k++)

@@ -288,8 +288,7 @@ void pool_free(ag_tape *tape);
 
 bool blocks_new(ag_tape *tape);
 void blocks_free(ag_tape *tape);
-bool blocks_note(ag_tape *tape, struct record *r); /* of a record just made; false on error */
-void run_record(ag_tape *tape, struct record *r);
+bool blocks_note(ag_tape *tape, struct record *r);   /* of a record just made; false on error */
 void settle(ag_tape *tape);                          /* computes what was elided */
 void start_storing(ag_tape *tape, struct record *r); /* now, and on replays */
 /* Keeps the values of a leaf for elided records, before it changes; all of them, or in part. */
