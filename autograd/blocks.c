@@ -43,8 +43,8 @@ static void run_sum(ag_tape *tape, const struct step *s, char *to, bool first)
     r->data = first || add ? to : tape->partial.at;
     (add ? r->op->forward_add : r->op->forward)(tape, r);
     if (!first && !add)
-        tape->kernels->binary[BINARY_ADD](1, (size_t)r->count, (struct operand){to, 0, 1},
-                                          (struct operand){r->data, 0, 1}, to);
+        tape->kernels->binary[BINARY_ADD](1, (size_t)r->count, &(struct operand){to, 0, 1},
+                                          &(struct operand){r->data, 0, 1}, to);
     r->data = s->data;
 }
 
@@ -106,7 +106,7 @@ static void run_blocks(struct blocks *b, int threads)
         struct operand sum = {s->data, 0, 1}, part = {s->sums, 0, 1};
         for (size_t i = 1; i < chunks; i++) {
             part.data = sum_of_chunk(s, (int64_t)i, element_size(tape));
-            tape->kernels->binary[BINARY_ADD](1, (size_t)s->r->count, sum, part, s->data);
+            tape->kernels->binary[BINARY_ADD](1, (size_t)s->r->count, &sum, &part, s->data);
         }
     }
 }

@@ -11,57 +11,83 @@
 
 enum { BLOCK = 64, LEVELS = 64, WIDTH = 4, WIDE = WIDTH * LANES, FEW = 16, LINE = 2 * WIDE };
 
-typedef vec combine(vec a, vec b);
-typedef vec map(vec x);
-
-INLINE vec plus(vec a, vec b)
-{
-    return a + b;
-}
-
-INLINE vec same(vec x)
-{
-    return x;
-}
-
-INLINE vec square(vec x)
-{
-    return x * x;
-}
-
-/* What a reduction is made of. y[c] = x[0][c] + ... + x[rows-1][c] for c < cols, from top to bottom
- * (y may be x if cols is whole registers), and x[0] + ... + x[n-1], in the order of lanes; `again`:
- * of what are sums already. */
-typedef void columns(size_t rows, size_t cols, size_t stride, const real *x, real *y);
-typedef real line(size_t n, const real *x);
-struct parts {
-    columns *columns, *columns_again;
-    line *line, *line_again;
+/* What is done with an element first and with two results: a minimum is the maximum of what is
+ * negative, which `flip` makes it; `square` is for sums alone. */
+struct way {
+    bool extreme, square;
+    natural flip;
 };
 
-INLINE void sum_columns(size_t rows, size_t cols, size_t stride, const real *x, real *y,
-                        combine *both, map *of)
+INLINE struct way way_of(enum reduce kind)
+{
+    return (struct way){kind == REDUCE_MAX || kind == REDUCE_MIN, kind == REDUCE_SUM_SQUARES,
+                        kind == REDUCE_MIN ? (natural)1 << (KERNEL_BITS - 1) : 0};
+}
+
+/* How results are brought together. */
+INLINE enum reduce again(enum reduce kind)
+{
+    return kind == REDUCE_SUM_SQUARES ? REDUCE_SUM : kind;
+}
+
+INLINE vec first(vec x, struct way way)
+{
+    if (way.extreme)
+        return (vec)((uvec)x ^ way.flip);
+    return way.square ? x * x : x;
+}
+
+INLINE vec both(vec x, vec y, struct way way)
+{
+    return way.extreme ? maximum(x, y) : x + y;
+}
+
+INLINE vec last(vec x, struct way way)
+{
+    return way.extreme ? (vec)((uvec)x ^ way.flip) : x;
+}
+
+INLINE void columns_by(size_t rows, size_t cols, size_t stride, const real *x, real *y,
+                       struct way way)
 {
     size_t c = 0;
-    for (; c + WIDE <= cols; c += WIDE) {
-        vec sum[WIDTH];
-        foreach (w, WIDTH)
-            sum[w] = of(load(x + c + w * LANES));
-        for (size_t r = 1; r < rows; r++)
-            foreach (w, WIDTH)
-                sum[w] = both(sum[w], of(load(x + r * stride + c + w * LANES)));
-        foreach (w, WIDTH)
-            store(y + c + w * LANES, sum[w]);
+    for (; c + WIDE <= cols && !way.square; c += WIDE) {
+        const real *row = x + c;
+        vec a = first(load(row), way), b = first(load(row + LANES), way);
+        vec d = first(load(row + 2 * LANES), way), e = first(load(row + 3 * LANES), way);
+        for (size_t r = 1; r < rows; r++) {
+            row += stride;
+            a = both(a, first(load(row), way), way);
+            b = both(b, first(load(row + LANES), way), way);
+            d = both(d, first(load(row + 2 * LANES), way), way);
+            e = both(e, first(load(row + 3 * LANES), way), way);
+        }
+        store(y + c, last(a, way));
+        store(y + c + LANES, last(b, way));
+        store(y + c + 2 * LANES, last(d, way));
+        store(y + c + 3 * LANES, last(e, way));
     }
     for (; c < cols; c += LANES) {
         if (c + LANES > cols && cols > LANES)
             c = cols - LANES;
         size_t some = cols - c < LANES ? cols - c : LANES;
-        vec sum = of(load_part(x + c, some));
+        vec sum = first(load_part(x + c, some), way);
         for (size_t r = 1; r < rows; r++)
-            sum = both(sum, of(load_part(x + r * stride + c, some)));
-        store_part(y + c, sum, some);
+            sum = both(sum, first(load_part(x + r * stride + c, some), way), way);
+        store_part(y + c, last(sum, way), some);
     }
+}
+
+/* y[c] = x[0][c] + ... + x[rows-1][c] for c < cols, from top to bottom; y may be x if cols is whole
+ * registers. */
+static NOINLINE void columns(size_t rows, size_t cols, size_t stride, const real *x, real *y,
+                             enum reduce kind)
+{
+    struct way way = way_of(kind);
+    if (way.extreme)
+        columns_by(rows, cols, stride, x, y, (struct way){.extreme = true, .flip = way.flip});
+    else
+        columns_by(rows, cols, stride, x, y, (struct way){.square = way.square});
 }
 
 /* 0 < n < LANES elements in the first lanes, `rest` in the others. */
@@ -80,120 +106,112 @@ static NOINLINE vec load_filled(const real *p, size_t n, real rest)
 }
 
 /* rest: what adds nothing. */
-INLINE real sum_line(size_t n, const real *x, real rest, combine *both, map *of)
+INLINE real line_by(size_t n, const real *x, real rest, struct way way)
 {
     size_t i = n < LANES ? n : LANES;
-    vec sum = of(n < LANES ? load_filled(x, n, rest) : load(x));
+    vec sum = first(n < LANES ? load_filled(x, n, rest) : load(x), way);
     for (; n - i >= LANES; i += LANES)
-        sum = both(sum, of(load(x + i)));
+        sum = both(sum, first(load(x + i), way), way);
     if (i < n)
-        sum = both(sum, of(load_filled(x + i, n - i, rest)));
+        sum = both(sum, first(load_filled(x + i, n - i, rest), way), way);
 #if LANE_COUNT > 8
-    sum = both(sum, SWAP_LANES(8, sum));
+    sum = both(sum, SWAP_LANES(8, sum), way);
 #endif
 #if LANE_COUNT > 4
-    sum = both(sum, SWAP_LANES(4, sum));
+    sum = both(sum, SWAP_LANES(4, sum), way);
 #endif
 #if LANE_COUNT > 2
-    sum = both(sum, SWAP_LANES(2, sum));
+    sum = both(sum, SWAP_LANES(2, sum), way);
 #endif
-    return both(sum, SWAP_LANES(1, sum))[0];
+    return last(both(sum, SWAP_LANES(1, sum), way), way)[0];
+}
+
+/* x[0] + ... + x[n-1], in the order of lanes */
+static NOINLINE real line(size_t n, const real *x, enum reduce kind)
+{
+    struct way way = way_of(kind);
+    if (way.extreme)
+        return line_by(n, x, (real)(way.flip ? INFINITY : -INFINITY),
+                       (struct way){.extreme = true, .flip = way.flip});
+    return line_by(n, x, -(real)0, (struct way){.square = way.square});
 }
 
 /* WIDE columns at most, each of more than BLOCK rows. */
 static NOINLINE void high_columns(size_t n, size_t cols, size_t stride, const real *x, real *y,
-                                  const struct parts *p)
+                                  enum reduce kind)
 {
     real stack[LEVELS][WIDE];
     size_t depth = 0, registers = (cols + LANES - 1) / LANES * LANES;
     for (size_t block = 0; block * BLOCK < n; block++) {
         size_t rows = n - block * BLOCK < BLOCK ? n - block * BLOCK : BLOCK;
-        p->columns(rows, cols, stride, x + block * BLOCK * stride, stack[depth++]);
+        columns(rows, cols, stride, x + block * BLOCK * stride, stack[depth++], kind);
         for (size_t carry = block; carry & 1; carry >>= 1, depth--)
-            p->columns_again(2, registers, WIDE, stack[depth - 2], stack[depth - 2]);
+            columns(2, registers, WIDE, stack[depth - 2], stack[depth - 2], again(kind));
     }
     for (; depth > 1; depth--)
-        p->columns_again(2, registers, WIDE, stack[depth - 2], stack[depth - 2]);
+        columns(2, registers, WIDE, stack[depth - 2], stack[depth - 2], again(kind));
     memcpy(y, stack[0], cols * sizeof(real));
 }
 
-static void all_columns(size_t n, size_t cols, const real *x, real *y, const struct parts *p)
+static NOINLINE void all_columns(size_t n, size_t cols, const real *x, real *y, enum reduce kind)
 {
-    if (n <= BLOCK) {
-        p->columns(n, cols, cols, x, y);
-        return;
-    }
-    for (size_t c = 0; c < cols; c += WIDE)
-        high_columns(n, cols - c < WIDE ? cols - c : WIDE, cols, x + c, y + c, p);
+    if (n <= BLOCK)
+        columns(n, cols, cols, x, y, kind);
+    else
+        for (size_t c = 0; c < cols; c += WIDE)
+            high_columns(n, cols - c < WIDE ? cols - c : WIDE, cols, x + c, y + c, kind);
 }
 
-static void narrow_columns(size_t n, size_t inner, const real *x, real *y, const struct parts *p)
+static NOINLINE void narrow_columns(size_t n, size_t inner, const real *x, real *y, enum reduce kind)
 {
     real sums[2][WIDE];
     size_t group = 1, from = 0;
     while (2 * group * inner <= WIDE && 2 * group <= n)
         group *= 2;
-    size_t rows = n / group, left = n - rows * group;
-    all_columns(rows, group * inner, x, sums[0], p);
+    size_t left = n % group;
+    all_columns(n / group, group * inner, x, sums[0], kind);
     for (; group > 1; from = !from) {
         group /= 2;
-        p->columns_again(2, group * inner, group * inner, sums[from], sums[!from]);
+        columns(2, group * inner, group * inner, sums[from], sums[!from], again(kind));
     }
     if (left > 0) {
-        p->columns(left, inner, inner, x + (n - left) * inner, sums[from] + inner);
-        p->columns_again(2, inner, inner, sums[from], sums[!from]);
+        columns(left, inner, inner, x + (n - left) * inner, sums[from] + inner, kind);
+        columns(2, inner, inner, sums[from], sums[!from], again(kind));
         from = !from;
     }
     memcpy(y, sums[from], inner * sizeof(real));
 }
 
-static real long_line(size_t n, const real *x, const struct parts *p)
+static NOINLINE real long_line(size_t n, const real *x, enum reduce kind)
 {
     real sums[WIDE], two[2];
-    size_t rows = n / WIDE, left = n % WIDE;
-    all_columns(rows, WIDE, x, sums, p);
-    two[0] = p->line_again(WIDE, sums);
+    size_t left = n % WIDE;
+    all_columns(n / WIDE, WIDE, x, sums, kind);
+    two[0] = line(WIDE, sums, again(kind));
     if (left > 0)
-        two[1] = p->line(left, x + n - left);
-    return p->line_again(left > 0 ? 2 : 1, two);
+        two[1] = line(left, x + n - left, kind);
+    return line(left > 0 ? 2 : 1, two, again(kind));
 }
 
 static NOINLINE void reduce(size_t outer, size_t n, size_t inner, const real *x, real *y,
-                            const struct parts *p)
+                            enum reduce kind)
 {
     for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
         if (inner == 1)
-            *y = long_line(n, x, p);
+            *y = n <= LINE ? line(n, x, kind) : long_line(n, x, kind);
         else if (inner >= WIDE || n <= FEW)
-            all_columns(n, inner, x, y, p);
+            all_columns(n, inner, x, y, kind);
         else
-            narrow_columns(n, inner, x, y, p);
+            narrow_columns(n, inner, x, y, kind);
 }
 
-#define REDUCE(name, rest, both, of, again)                                                        \
-    static NOINLINE void columns_##name(size_t rows, size_t cols, size_t stride, const real *x,    \
-                                        real *y)                                                   \
-    {                                                                                              \
-        sum_columns(rows, cols, stride, x, y, both, of);                                           \
-    }                                                                                              \
-    static NOINLINE real line_##name(size_t n, const real *x)                                      \
-    {                                                                                              \
-        return sum_line(n, x, rest, both, of);                                                     \
-    }                                                                                              \
+#define REDUCE(id, name)                                                                           \
     void KERNEL(reduce_##name)(size_t outer, size_t n, size_t inner, const void *x, void *y)       \
     {                                                                                              \
-        const struct parts parts = {columns_##name, columns_##again, line_##name, line_##again};   \
-        if (inner > 1 || n > LINE)                                                                 \
-            reduce(outer, n, inner, x, y, &parts);                                                 \
-        else                                                                                       \
-            for (size_t o = 0; o < outer; o++)                                                     \
-                ((real *)y)[o] = line_##name(n, (const real *)x + o * n);                          \
+        reduce(outer, n, inner, x, y, REDUCE_##id);                                                \
     }
 
-REDUCE(sum, -(real)0, plus, same, sum)
-REDUCE(max, -(real)INFINITY, maximum, same, max)
-REDUCE(min, (real)INFINITY, minimum, same, min)
-REDUCE(sum_squares, 0, plus, square, sum)
+EACH_REDUCE(REDUCE)
 
 /* Four by four elements; x and y have rows of x_step and y_step elements. */
 INLINE void transpose_block(const real *x, size_t x_step, real *y, size_t y_step)

@@ -42,8 +42,8 @@ static const real cosine[] = {-0.5,
 static const real half_pi[] = {0x1.921fb54440000p+0, 0x1.68c234c4c4000p-39, 0x1.3145c06e0e689p-78};
 #endif
 
-/* sin(|x| + quarters pi/2) */
-INLINE vec sin_usual(vec x, natural quarters)
+/* sin(|x| + quarters pi/2), with the sign of x on top where `sign` is the sign bit. */
+INLINE vec trig_usual(vec x, uvec quarters, uvec sign)
 {
     vec r = vabs(x), rounded = r * R(0x1.45f306dc9c883p-1) + ROUNDER, n = rounded - ROUNDER;
     for (int i = 0; i < COUNT(half_pi); i++)
@@ -65,17 +65,7 @@ INLINE vec sin_usual(vec x, natural quarters)
     vec c = z * z * polynomial(z, cosine + 1, COUNT(cosine) - 1) + (1 - R(0.5) * z);
     vec y = blend(odd, c, s);
 #endif
-    return (vec)((uvec)y ^ (quarter << (KERNEL_BITS - 2) & SIGN_BIT));
-}
-
-INLINE vec quick_sin(vec x)
-{
-    return (vec)((uvec)sin_usual(x, 0) ^ ((uvec)x & SIGN_BIT));
-}
-
-INLINE vec quick_cos(vec x)
-{
-    return sin_usual(x, 1);
+    return (vec)((uvec)y ^ (quarter << (KERNEL_BITS - 2) & SIGN_BIT) ^ ((uvec)x & sign));
 }
 
 #endif

@@ -24,8 +24,8 @@ static void binary_span(void *context, size_t first, size_t count, int thread)
     const struct span *s = context;
     size_t at = first * element_size(s->tape);
     (void)thread;
-    s->tape->kernels->binary[s->r->op->kernel](1, count, (struct operand){s->x + at, 0, 1},
-                                               (struct operand){s->y + at, 0, 1},
+    s->tape->kernels->binary[s->r->op->kernel](1, count, &(struct operand){s->x + at, 0, 1},
+                                               &(struct operand){s->y + at, 0, 1},
                                                (char *)s->r->data + at);
 }
 
@@ -72,9 +72,9 @@ void broadcast_forward(const ag_tape *tape, const struct record *r, const void *
         for (int k = 0; k < operands; k++)
             x[k].data = (const char *)data[k] + offset[k] * size;
         if (operands == 3)
-            tape->kernels->where(rows, cols, x[0], x[1], x[2], out);
+            tape->kernels->where(rows, cols, &x[0], &x[1], &x[2], out);
         else
-            tape->kernels->binary[r->op->kernel](rows, cols, x[0], x[1], out);
+            tape->kernels->binary[r->op->kernel](rows, cols, &x[0], &x[1], out);
         out += rows * cols * (size_t)size;
     } while (loop_next(loop, outer, inputs, at, offset));
 }
@@ -84,20 +84,20 @@ void binary_forward(ag_tape *tape, const struct record *r)
 {
     const struct loop *loop = r->loop;
     const void *data[] = {input_of(tape, r, 0)->data, input_of(tape, r, 1)->data};
-    void (*f)(size_t, size_t, struct operand, struct operand, void *) =
+    void (*f)(size_t, size_t, const struct operand *, const struct operand *, void *) =
         tape->kernels->binary[r->op->kernel];
     if (!loop && is_large(tape, r))
         share(tape, r, data[0], data[1]);
     else if (!loop)
-        f(1, (size_t)r->count, (struct operand){data[0], 0, 1}, (struct operand){data[1], 0, 1},
+        f(1, (size_t)r->count, &(struct operand){data[0], 0, 1}, &(struct operand){data[1], 0, 1},
           r->data);
     else if (loop->rank == 1)
-        f(1, (size_t)loop->dim[0], (struct operand){data[0], 0, loop->stride[0][0]},
-          (struct operand){data[1], 0, loop->stride[1][0]}, r->data);
+        f(1, (size_t)loop->dim[0], &(struct operand){data[0], 0, loop->stride[0][0]},
+          &(struct operand){data[1], 0, loop->stride[1][0]}, r->data);
     else if (loop->rank == 2)
         f((size_t)loop->dim[0], (size_t)loop->dim[1],
-          (struct operand){data[0], loop->stride[0][0], loop->stride[0][1]},
-          (struct operand){data[1], loop->stride[1][0], loop->stride[1][1]}, r->data);
+          &(struct operand){data[0], loop->stride[0][0], loop->stride[0][1]},
+          &(struct operand){data[1], loop->stride[1][0], loop->stride[1][1]}, r->data);
     else
         broadcast_forward(tape, r, data, 2);
 }

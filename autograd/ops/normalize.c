@@ -49,12 +49,12 @@ static void slope_row(const struct kernels *k, const struct record *r, size_t n,
 {
     struct operand ov = {v, 0, 1}, oy = {y, 0, 1}, oz = {z, 0, 1};
     double s = normalize_row(k, r, n, x, y);
-    k->binary[BINARY_MUL](1, n, ov, oy, z);
+    k->binary[BINARY_MUL](1, n, &ov, &oy, z);
     double along = row_sum(k, REDUCE_SUM, n, z) / (double)n;
     double mean = r->attr.keep ? row_sum(k, REDUCE_SUM, n, v) / (double)n : 0.0;
     affine(k, n, -s * along, -s * mean, y, y);
     affine(k, n, s, -0.0, v, z);
-    k->binary[BINARY_ADD](1, n, oz, oy, z);
+    k->binary[BINARY_ADD](1, n, &oz, &oy, z);
 }
 
 static void slope_forward(ag_tape *tape, const struct record *r)
