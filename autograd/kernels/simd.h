@@ -131,12 +131,15 @@ INLINE vec not_above(real bound, vec x)
 #endif
 }
 
-/* The compilers make one instruction of this. */
 INLINE vec vsqrt(vec x)
 {
+#ifdef X86
+    return (vec)X86(sqrt)(x);
+#else
     for (int i = 0; i < LANES; i++)
         x[i] = LIBM(sqrt)(x[i]);
     return x;
+#endif
 }
 
 /* NaN where either is NaN. */
