@@ -19,13 +19,15 @@
 #include "matmul_tile.h"
 
 enum {
-    B_BLOCK = (4 << 20) / sizeof(real),       /* elements of a block of op(B) */
-    B_DIRECT = 32768 / sizeof(real),          /* op(B) up to this size is read in place */
-    PACKED = 16384 / sizeof(real),            /* elements of either that are packed at a time */
-    GROUP = 16 * TILE_ROWS,                   /* rows of A packed at a time */
-    STRIP = TILE_ROWS * (SPREAD ? LANES : 1), /* elements of a strip of them for each k */
-    REUSE = 4 /* packing pays when the copy is read this many times */
+    B_BLOCK = (4 << 20) / sizeof(real), /* elements of a block of op(B) */
+    B_DIRECT = 32768 / sizeof(real),    /* op(B) up to this size is read in place */
+    PACKED = 16384 / sizeof(real),      /* elements of a strip or panel packed at a time */
+    GROUP = 16 * TILE_ROWS,             /* rows of A packed before they are used */
+    REUSE = 4                           /* packing pays when the copy is read this many times */
 };
+
+/* Elements of a strip for each k. */
+enum { STRIP = TILE_ROWS * (SPREAD ? LANES : 1) };
 
 static inline size_t ceil_div(size_t x, size_t y)
 {
@@ -93,10 +95,11 @@ static inline size_t columns(size_t n, size_t kb)
     return n * kb <= B_BLOCK ? n : block_size(ceil_div(n, LANES), B_BLOCK / LANES / kb) * LANES;
 }
 
-/* Elements of the strips of a group of A, packed: up to three are less than TILE_ROWS high. */
+/* Elements that the strips of a group of A take, packed, of which three may be low ones; in whole
+ * registers, as op(B) stands behind them. */
 static inline size_t packed_a(size_t m, size_t k)
 {
-    return (at_most(m, GROUP) / TILE_ROWS + 2) * STRIP * k;
+    return ceil_div((at_most(m, GROUP) / TILE_ROWS + 2) * STRIP * k, LANES) * LANES;
 }
 
 size_t KERNEL(matmul_workspace)(size_t m, size_t n, size_t k)
@@ -125,9 +128,9 @@ static NOINLINE struct panel panel_at(const struct matmul *g, size_t j)
     return (struct panel){vecs, width, at_most(width, left) - LANES};
 }
 
-/* op(A) and op(B) are packed in lengths of k, and all of a length before the next: short ones where
- * rows are read, such that each is read from one end to the other, and else as long as what is
- * written, of that width, stays in the first cache. */
+/* Operands are packed in lengths of k, all of one before the next: where rows are read, short ones,
+ * for each row to be read from end to end; where columns are, as long ones as leave what is
+ * written, so many elements wide, in the first cache. */
 static inline size_t pack_length(struct view v, size_t width)
 {
     return v.col == 1 ? 16 : PACKED / width / 16 * 16;
@@ -261,7 +264,7 @@ static NOINLINE void multiply_blocks(const struct matmul *g)
     }
 }
 
-/* A column is a row, transposed: op(B) transposed times op(A) transposed. */
+/* A column transposed is a row: op(B) transposed times op(A) transposed. */
 static NOINLINE void multiply_as_row(const struct matmul *g)
 {
     struct matmul row = *g;
@@ -325,22 +328,34 @@ static NOINLINE const real *gathered_column(const struct matmul *g)
     return x;
 }
 
+/* Without a term in any sum. */
+static NOINLINE void multiply_nothing(const struct matmul *g)
+{
+    real *c = g->c;
+    for (size_t i = 0; i < g->m && !g->accumulate; i++, c += g->ldc)
+        memset(c, 0, g->n * sizeof(real));
+    maps(g, g->bias, 0, g->m);
+}
+
 void KERNEL(matmul)(const struct matmul *g)
 {
+    if (g->k == 0) {
+        multiply_nothing(g);
+        return;
+    }
     if (is_outer(g)) {
         multiply_outer(g);
         return;
     }
     const bool as_row = g->n == 1 && g->a_transposed && g->ldc == 1;
-    if (g->n == 1 && !g->a_transposed)
+    if (g->n == 1 && !g->a_transposed) {
         multiply_column(g, g->b_transposed || g->ldb == 1 ? g->b : gathered_column(g));
-    else if (multiply_tile(g, as_row))
-        ;
-    else if (as_row)
+    } else if (!multiply_tile(g, as_row)) {
+        if (!as_row) {
+            multiply_blocks(g);
+            return;
+        }
         multiply_as_row(g);
-    else {
-        multiply_blocks(g);
-        return;
     }
     maps(g, NULL, 0, g->m);
 }

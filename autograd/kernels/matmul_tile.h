@@ -9,34 +9,30 @@
 
 #include "matmul_part.h"
 
-/* The largest tile; one of a single row may be WIDE registers across. Of the heights, as many as
- * make few tiles of any number of rows: heights[left] is the next one where that many are left.
- * SPREAD: packed elements of A fill a register each, for want of an instruction that loads one into
- * all lanes. K_BLOCK: the depth of a block, for a panel of op(B) to stay near. A_DIRECT, A_LENGTH:
- * bytes that rows and columns of op(A) may be apart for it not to be packed. */
+/* The largest tile; one of a single row may be WIDE registers across. Of the lower ones there are
+ * as many as make any number of rows out of three at most: heights[left] is that of the next where
+ * so many rows are left. K_BLOCK: the depth of a block, for a panel of op(B) to stay near. A_ROWS,
+ * A_COLUMNS: how far apart, in bytes, those of op(A) may be to be read in place. SPREAD: a packed
+ * element of A fills a register, for want of an instruction that loads it into all lanes. */
 enum { WIDE = 8 };
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { TILE_ROWS = 8, TILE_VECS = 3, SPREAD = 0, K_BLOCK = 512, A_ROWS = 4096, A_COLUMNS = 4096 };
-#define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 6, 6, 8, 8
+#define HEIGHTS             0, 1, 2, 3, 4, 3, 3, 4, 8, 3, 8, 8, 8, 8, 8, 8
+#define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
-#define EACH_TILE(_)                                                                               \
-    EACH_WIDTH(_, 1)                                                                               \
-    _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)            \
-        EACH_WIDTH(_, 8)
+#define EACH_TILE(_)        ONE_HIGH(_) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 8)
 #elif defined(__FMA__)
 enum { TILE_ROWS = 6, TILE_VECS = 2, SPREAD = 0, K_BLOCK = 256, A_ROWS = 4096, A_COLUMNS = 512 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
+#define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2)
-#define EACH_TILE(_)                                                                               \
-    EACH_WIDTH(_, 1)                                                                               \
-    _(1, 3) _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
+#define EACH_TILE(_)        ONE_HIGH(_) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
 #else
 enum { TILE_ROWS = 2, TILE_VECS = 6, SPREAD = 1, K_BLOCK = 256, A_ROWS = 0, A_COLUMNS = 0 };
-#define HEIGHTS 0, 1, 2, 2
-#define EACH_TILE(_)                                                                               \
-    _(1, 0)                                                                                        \
-    _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8) _(2, 0) _(2, 1) _(2, 2) _(2, 3)        \
-        _(2, 4) _(2, 5) _(2, 6)
+#define HEIGHTS      0, 1, 2, 2
+#define ONE_HIGH(_)  _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8)
+#define TWO_HIGH(_)  _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4) _(2, 5) _(2, 6)
+#define EACH_TILE(_) ONE_HIGH(_) TWO_HIGH(_)
 #endif
 static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
 
@@ -137,8 +133,12 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
     const size_t a_row = spread ? sizeof(vec) : t->a_row;
     const size_t a_col = spread ? TILE_ROWS * sizeof(vec) : t->a_col;
     const size_t b_row = t->b_row, b_last = t->b_last;
-    for (size_t p = t->k; p > 0; p--, a += a_col, b += b_row)
+    size_t p = t->k;
+    do {
         tile_step(sum, a, a_row, b, b_last, part, rows, vecs, is_part, spread);
+        a += a_col;
+        b += b_row;
+    } while (--p > 0);
     if (is_part && !MASKED_STORES) {
         vec sums[TILE_ROWS];
         foreach (i, rows)
