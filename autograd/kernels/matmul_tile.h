@@ -18,8 +18,8 @@ enum { TILE_ROWS = 8, TILE_VECS = 3 };
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
 #define EACH_TILE(_)                                                                               \
     EACH_WIDTH(_, 1)                                                                               \
-    _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)            \
-        EACH_WIDTH(_, 8)
+    _(1, 4)                                                                                        \
+    _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6) EACH_WIDTH(_, 8)
 #elif defined(__FMA__)
 enum { TILE_ROWS = 6, TILE_VECS = 2 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
@@ -32,8 +32,9 @@ enum { TILE_ROWS = 2, TILE_VECS = 6 };
 #define HEIGHTS 0, 1, 2, 2
 #define EACH_TILE(_)                                                                               \
     _(1, 0)                                                                                        \
-    _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8) _(2, 0) _(2, 1) _(2, 2) _(2, 3)        \
-        _(2, 4) _(2, 5) _(2, 6)
+    _(1, 1)                                                                                        \
+    _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8) _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4)        \
+        _(2, 5) _(2, 6)
 #endif
 static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
 
