@@ -111,14 +111,8 @@ static void run_blocks(struct blocks *b, int threads)
     }
 }
 
-void run_record(ag_tape *tape, struct record *r)
+void run_sum_of_rows(ag_tape *tape, struct record *r)
 {
-    if (!r->op->forward || (r->op->random && tape->checking))
-        return;
-    if (!r->sums_rows || rows_of(tape, r) <= ROWS) {
-        r->op->forward(tape, r);
-        return;
-    }
     struct step step[MAX_INPUTS + 1];
     struct blocks b = {.tape = tape, .step = step, .rows = rows_of(tape, r)};
     for (int k = 0; k < r->inputs; k++)
@@ -152,14 +146,18 @@ static void lay_out(struct runner *runner, const ag_tape *tape)
     runner->tape.partial.at = take(runner, group->partial_size);
 }
 
+static bool is_transient(const ag_tape *tape, const struct record *r)
+{
+    return r >= tape->transient.at && r < tape->transient.at + tape->transient.count;
+}
+
 static struct record *copy_of(const struct runner *runner, const ag_tape *tape,
                               const struct record *r)
 {
     if (!r)
         return NULL;
-    bool transient = r >= tape->transient.at && r < tape->transient.at + tape->transient.count;
-    return transient ? &runner->tape.transient.at[r - tape->transient.at]
-                     : &runner->tape.lasting.at[r - tape->lasting.at];
+    return is_transient(tape, r) ? &runner->tape.transient.at[r - tape->transient.at]
+                                 : &runner->tape.lasting.at[r - tape->lasting.at];
 }
 
 static void copy_step(struct runner *runner, const ag_tape *tape, uint32_t i)
@@ -205,6 +203,24 @@ static bool copy_group(struct runner *runner, ag_tape *tape)
     return true;
 }
 
+/* Follows inputs to where their values are now. */
+static void follow_inputs(ag_tape *tape)
+{
+    struct group *group = tape->plan;
+    for (struct step *s = group->step, *end = s + group->count; s < end; s++)
+        if (s->role == CUT)
+            s->data = s->r->data;
+    for (int i = 0; i < group->runners; i++) {
+        struct runner *runner = &group->runner[i];
+        for (uint32_t k = 0; runner->group == tape->groups && k < group->count; k++)
+            runner->step[k].data = group->step[k].data;
+        for (uint32_t k = 1; runner->group == tape->groups && k < group->end; k++)
+            if (tape->transient.at[k].op->leaf)
+                runner->tape.transient.at[k].data = tape->transient.at[k].data;
+    }
+    tape->moved = false;
+}
+
 /* How many threads there are copies for. */
 static int copy_for(ag_tape *tape, int threads)
 {
@@ -239,6 +255,8 @@ static bool reads_elided(const ag_tape *tape, uint32_t first, uint32_t end)
 static void run_group(ag_tape *tape)
 {
     const struct group *group = tape->plan;
+    if (tape->moved)
+        follow_inputs(tape);
     int threads = threads_for(tape, group->work);
     threads = threads > 1 ? copy_for(tape, threads) : 1;
     run_blocks(&(struct blocks){tape, group->step, group->count, group->rows, group->runner},
@@ -302,10 +320,20 @@ void settle(ag_tape *tape)
     tape->elided = false;
 }
 
-void keep_shadow(ag_tape *tape, struct record *leaf)
+/* Where all of an input changes, and nobody has its address, it changes places with its shadow. */
+void keep_shadow(ag_tape *tape, struct record *leaf, bool all)
 {
-    if (leaf->shadow && leaf->clock <= tape->elided_clock)
+    if (!leaf->shadow || leaf->clock > tape->elided_clock)
+        return;
+    if (!all || leaf->pinned || !is_transient(tape, leaf)) {
         memcpy(leaf->shadow, leaf->data, (size_t)leaf->count * element_size(tape));
+        return;
+    }
+    void *data = leaf->data;
+    leaf->data = leaf->shadow;
+    leaf->shadow = data;
+    leaf->moved = !leaf->moved;
+    tape->moved = true;
 }
 
 void start_storing(ag_tape *tape, struct record *r)

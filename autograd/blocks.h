@@ -6,7 +6,7 @@
 
 /* Rows run ROWS at a time, and a chunk of blocks is one thread's at a time. How many blocks make a
  * chunk depends on the rows alone, so that sums, which are made by chunks, do as well. */
-enum { ROWS = 64, CHUNK_BLOCKS = 8, MOST_CHUNKS = 64 };
+enum { ROWS = 64, CHUNK_BLOCKS = 4, MOST_CHUNKS = 64 };
 
 static inline int64_t ceil_div(int64_t x, int64_t y)
 {
@@ -70,6 +70,19 @@ struct group {
 struct step make_step(struct record *r, enum role role, int64_t rows, size_t element);
 int64_t rows_of(const ag_tape *tape, const struct record *r); /* of one that goes by rows */
 bool is_cut(const struct record *r, int k);                   /* is operand k, along with r? */
+
+/* Runs one record by itself. A sum over many rows is made of the same parts as in a group. */
+void run_sum_of_rows(ag_tape *tape, struct record *r);
+
+static inline void run_record(ag_tape *tape, struct record *r)
+{
+    if (!r->op->forward || (r->op->random && tape->checking))
+        return;
+    if (r->sums_rows && rows_of(tape, r) > ROWS)
+        run_sum_of_rows(tape, r);
+    else
+        r->op->forward(tape, r);
+}
 
 /* Plans a group among the records from first to end; out of memory, which is the sticky error,
  * there is none. */

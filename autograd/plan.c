@@ -304,12 +304,17 @@ static bool place_sums(ag_tape *tape)
 
 /* ---- All of it ---- */
 
-/* While nothing is elided, no shadow is in use. */
+/* While nothing is elided, no shadow is in use, but by an input that has changed places with it. */
 static void clear_shadows(ag_tape *tape)
 {
+    for (uint32_t i = 1; i < tape->transient.count; i++) {
+        struct record *r = &tape->transient.at[i];
+        if (r->moved)
+            r->data = memcpy(r->shadow, r->data, (size_t)r->count * element_size(tape));
+        r->shadow = NULL;
+        r->moved = false;
+    }
     arena_rewind(&tape->plan->shadows);
-    for (uint32_t i = 1; i < tape->transient.count; i++)
-        tape->transient.at[i].shadow = NULL;
 }
 
 static double work_of(const ag_tape *tape, const struct record *r)

@@ -2,7 +2,7 @@
  * that first made a value that is not finite. */
 #include <math.h>
 
-#include "ops/ops.h"
+#include "blocks.h"
 
 /* The first element that is NaN or infinite, or -1. */
 static int64_t nonfinite_element(const ag_tape *tape, const struct record *r)

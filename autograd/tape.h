@@ -56,6 +56,7 @@ struct record {
     int64_t count;
     ag_shape shape;
     void *shadow;      /* of a leaf: room for the values that elided records saw */
+    bool moved;        /* of an input: it has changed places with its shadow */
     struct loop *loop; /* how operands are stepped through, where it isn't side by side */
     uint32_t gradient; /* during a backward walk: the gradient so far */
     uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
@@ -138,6 +139,7 @@ struct ag_tape {
     bool worth_blocks;        /* some record has rows enough */
     bool replan;              /* a record of the plan is to be stored from now on */
     bool elided;              /* some record's values were not stored */
+    bool moved;               /* an input's values are elsewhere than when it was planned */
     size_t bytes;
     ag_allocator *allocator;
     void *allocator_context;
@@ -286,11 +288,11 @@ void pool_free(ag_tape *tape);
 
 bool blocks_new(ag_tape *tape);
 void blocks_free(ag_tape *tape);
-bool blocks_note(ag_tape *tape, struct record *r); /* of a record just made; false on error */
-void run_record(ag_tape *tape, struct record *r);
-void settle(ag_tape *tape);                           /* computes what was elided */
-void start_storing(ag_tape *tape, struct record *r);  /* now, and on replays */
-void keep_shadow(ag_tape *tape, struct record *leaf); /* before its values are set */
+bool blocks_note(ag_tape *tape, struct record *r);   /* of a record just made; false on error */
+void settle(ag_tape *tape);                          /* computes what was elided */
+void start_storing(ag_tape *tape, struct record *r); /* now, and on replays */
+/* Keeps the values of a leaf for elided records, before it changes; all of them, or in part. */
+void keep_shadow(ag_tape *tape, struct record *leaf, bool all);
 
 /* A record that was run is about to be read. */
 static inline void pin(ag_tape *tape, struct record *r)
@@ -299,11 +301,19 @@ static inline void pin(ag_tape *tape, struct record *r)
         start_storing(tape, r);
 }
 
-/* A leaf is about to change. What was recorded before must have been run on the old values. */
+/* A leaf is about to change: in part, or (renew) all of it. What was recorded before must have been
+ * run on the old values. */
 static inline void touch(ag_tape *tape, struct record *leaf)
 {
     if (tape->elided)
-        keep_shadow(tape, leaf);
+        keep_shadow(tape, leaf, false);
+    leaf->clock = ++tape->clock;
+}
+
+static inline void renew(ag_tape *tape, struct record *leaf)
+{
+    if (tape->elided)
+        keep_shadow(tape, leaf, true);
     leaf->clock = ++tape->clock;
 }
 

@@ -119,7 +119,7 @@ static struct record *changeable(ag_tensor x, struct record *r, const char *who)
     run_pending(x.tape);
     if (x.tape->failed)
         return NULL;
-    touch(x.tape, r);
+    renew(x.tape, r);
     return r;
 }
 

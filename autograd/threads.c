@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 64, SPINS = 1000 };
+enum { MOST_THREADS = 64, SPINS = 10000 };
 
 /* `left` is the parts left of a job, how many threads may take them, and its number: so that
  * whoever was late takes none of the next job's for the last's. The other fields may be read by who

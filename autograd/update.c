@@ -37,36 +37,39 @@ static inline bool begin(ag_tape *tape, struct record *gradient, struct record *
     return true;
 }
 
-/* One of the two kernels over all elements of a parameter. */
+/* One of the two kernels over all elements of a parameter, shared among threads where these are
+ * many. */
 struct pass {
     const struct kernels *kernels;
     const struct sgd *sgd;
     const struct adam *adam;
     char *w;
     const char *g;
-    char *state[2];
+    char *m, *v;
 };
 
 static void pass_share(void *context, size_t first, size_t count, int thread)
 {
     const struct pass *p = context;
     size_t at = first * p->kernels->element;
-    char *m = p->state[0] ? p->state[0] + at : NULL;
     (void)thread;
     if (p->sgd)
-        p->kernels->sgd(count, p->w + at, p->g + at, m, p->sgd);
+        p->kernels->sgd(count, p->w + at, p->g + at, p->m ? p->m + at : NULL, p->sgd);
     else
-        p->kernels->adam(count, p->w + at, p->g + at, m, p->state[1] + at, p->adam);
+        p->kernels->adam(count, p->w + at, p->g + at, p->m + at, p->v + at, p->adam);
 }
 
-static void run_pass(ag_tape *tape, size_t count, struct pass *pass)
+enum { UNIT = 1024 };
+
+static inline bool is_large(const ag_tape *tape, size_t count)
 {
-    enum { UNIT = 1024 };
-    double work = NANOSECONDS * (double)count;
-    if (count < 2 * UNIT || !worth_sharing(tape, work))
-        pass_share(pass, 0, count, 0);
-    else
-        run_shares(tape, threads_for(tape, work), count, UNIT, pass_share, pass);
+    return count >= 2 * UNIT && worth_sharing(tape, NANOSECONDS * (double)count);
+}
+
+static void share_pass(ag_tape *tape, size_t count, struct pass *pass)
+{
+    int threads = threads_for(tape, NANOSECONDS * (double)count);
+    run_shares(tape, threads, count, UNIT, pass_share, pass);
 }
 
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
@@ -88,9 +91,14 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
                             .weight_decay = o->weight_decay,
                             .scale = o->scale,
                             .nesterov = o->nesterov};
-    struct pass pass = {w.tape->kernels, &sgd,           NULL,
-                        r->data,         gradient->data, {moves ? m->data : NULL}};
-    run_pass(w.tape, (size_t)r->count, &pass);
+    size_t count = (size_t)r->count;
+    void *velocities = moves ? m->data : NULL;
+    if (is_large(w.tape, count))
+        share_pass(w.tape, count,
+                   &(struct pass){w.tape->kernels, &sgd, NULL, r->data, gradient->data, velocities,
+                                  NULL});
+    else
+        w.tape->kernels->sgd(count, r->data, gradient->data, velocities, &sgd);
     return true;
 }
 
@@ -122,8 +130,12 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
                               .correction1 = 1.0 - pow(o->beta1, (double)o->step),
                               .correction2 = 1.0 - pow(o->beta2, (double)o->step),
                               .decoupled = o->decoupled};
-    struct pass pass = {w.tape->kernels, NULL,           &adam,
-                        r->data,         gradient->data, {first->data, second->data}};
-    run_pass(w.tape, (size_t)r->count, &pass);
+    size_t count = (size_t)r->count;
+    if (is_large(w.tape, count))
+        share_pass(w.tape, count,
+                   &(struct pass){w.tape->kernels, NULL, &adam, r->data, gradient->data,
+                                  first->data, second->data});
+    else
+        w.tape->kernels->adam(count, r->data, gradient->data, first->data, second->data, &adam);
     return true;
 }

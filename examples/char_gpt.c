@@ -1,7 +1,7 @@
 /* char_gpt: a character-level GPT learns a text, the program's own (text.c) or a file.
  *
  * Embeddings of characters and positions, transformer blocks, a norm and a linear layer (Radford et
- * al. 2019); AdamW, a cosine schedule. The last tenth of the text is for validation, where a
+ * al. 2019); Muon, a cosine schedule. The last tenth of the text is for validation, where a
  * trigram model of the rest is to be beaten. */
 #include <string.h>
 
@@ -11,9 +11,8 @@
 
 enum { LENGTH = 64, WIDTH = 48, HEADS = 4, BLOCKS = 2, BATCH = 8, STRIDE = 20 };
 
-/* Options. */
-static const char *data = NULL, *svg = NULL;
-static uint64_t epochs = 8, length = 400, seed = 0;
+static const char *data = NULL, *svg = NULL; /* options */
+static uint64_t epochs = 5, length = 400, seed = 0;
 
 struct gpt {
     nn_params *params;
@@ -29,8 +28,8 @@ static void gpt_init(struct gpt *g, nn_params *params, const struct text *text)
     const nn_transformer_options options = {.heads = HEADS, .causal = true};
     int64_t characters = (int64_t)text->characters;
     g->params = params;
-    g->characters = nn_embedding_new(params, "characters", characters, WIDTH);
-    g->positions = nn_embedding_new(params, "positions", LENGTH, WIDTH);
+    g->characters = nn_embedding_new(params, "embed.characters", characters, WIDTH);
+    g->positions = nn_embedding_new(params, "embed.positions", LENGTH, WIDTH);
     nn_init_normal(g->characters.weight, 0.0, 0.05, nn_params_rng(params));
     nn_init_normal(g->positions.weight, 0.0, 0.05, nn_params_rng(params));
     for (int i = 0; i < BLOCKS; i++) {
@@ -65,11 +64,12 @@ static ag_tensor gpt_loss(void *context, ag_tensor starts)
 static bool train(struct gpt *g, const nn_split *windows, nn_history *history, nn_error *error)
 {
     uint64_t steps = epochs * ((windows->train_count + BATCH - 1) / BATCH);
-    nn_schedule schedule = {.kind = NN_COSINE, .rate = 0.005, .warmup = steps / 20, .total = steps};
-    nn_options adamw = nn_adamw(0.0);
-    adamw.beta2 = 0.99;
+    nn_schedule schedule = {.kind = NN_COSINE, .rate = 0.012, .warmup = steps / 20, .total = steps};
+    nn_optimizer *muon = nn_optimizer_new(g->params, nn_muon(0.0));
+    nn_set_adamw(muon, "embed.*");
+    nn_set_adamw(muon, "out.*");
     nn_fit_options options = {.params = g->params,
-                              .optimizer = nn_optimizer_new(g->params, adamw),
+                              .optimizer = muon,
                               .loss = gpt_loss,
                               .context = g,
                               .split = windows,

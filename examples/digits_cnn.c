@@ -10,8 +10,7 @@
 
 enum { BATCH = 50, CHANNELS = 16, CLASSES = 10 };
 
-/* Options. */
-static const char *data = NULL, *svg = NULL;
+static const char *data = NULL, *svg = NULL; /* options */
 static uint64_t epochs = 6, seed = 0;
 
 struct network {
@@ -57,7 +56,7 @@ static bool fit(struct network *n, const struct digits *digits, nn_error *error)
     ag_set_f32(n->images, digits->images.f32, digits->images.count);
     ag_set_f32(n->labels, digits->labels.f32, digits->count);
     uint64_t steps = epochs * ((digits->count + BATCH - 1) / BATCH);
-    nn_schedule schedule = {.kind = NN_COSINE, .rate = 0.004, .warmup = steps / 20, .total = steps};
+    nn_schedule schedule = {.kind = NN_COSINE, .rate = 0.008, .warmup = steps / 20, .total = steps};
     nn_split split;
     if (!nn_split_rows(&split, digits->count, 1.0, 0.0, nn_params_rng(n->params), error))
         return false;

@@ -17,8 +17,7 @@ enum { POINTS = 64, CHECKED = 401 };
 
 static const double end = 6.0, friction = 0.3, frequency = 2.0; /* d and w */
 
-/* Options. */
-static uint64_t steps = 6000, seed = 0;
+static uint64_t steps = 6000, seed = 0; /* options */
 static const char *svg = NULL;
 
 static double closed_form(double t)

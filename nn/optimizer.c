@@ -3,7 +3,8 @@
  *
  * Sources: SGD as in torch.optim.SGD (Sutskever et al. 2013 for Nesterov's momentum); Adam: Kingma
  * & Ba 2015, algorithm 1; AdamW: Loshchilov & Hutter 2019, algorithm 2; RMSprop: Tieleman & Hinton
- * 2012; Adagrad: Duchi, Hazan & Singer 2011, figure 1; Lion: Chen et al. 2023, algorithm 2;
+ * 2012; Adagrad: Duchi, Hazan & Singer 2011, figure 1; Lion: Chen et al. 2023, algorithm 2; Muon:
+ * muon.c, scaled to Adam's length of step (Liu et al. 2025, "Muon is scalable for LLM training");
  * clipping: Pascanu, Mikolov & Bengio 2013, algorithm 1, with torch.nn.utils.clip_grad_norm_'s 1e-6
  * under the fraction. */
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
@@ -16,7 +17,9 @@ enum { LANES = 8 };
 
 struct slot {
     ag_tensor w, gradient;           /* gradient: during a step; without a tape if there is none */
-    ag_tensor state[2];              /* sgd: velocity; lion: m; the others: m and v */
+    ag_tensor state[2];              /* sgd: velocity; lion, muon: m; the others: m and v */
+    ag_tensor turned, in, out;       /* muon: its update; on the tape beside, before and after */
+    bool spared;                     /* muon: a matrix that is adamw's */
     ag_tensor sum;                   /* of gradients, where they are accumulated, */
     bool summed;                     /* and if so, whether it holds any */
     double rate_scale, weight_decay; /* its group's; negative: it is in none */
@@ -30,6 +33,7 @@ struct nn_optimizer {
     struct slot *slot;
     uint64_t accumulated; /* calls of nn_accumulate since the last step */
     void *scratch;        /* of lion: room for the largest parameter */
+    ag_tape *beside;      /* of muon */
 };
 
 nn_options nn_sgd(double rate)
@@ -66,6 +70,15 @@ nn_options nn_lion(double rate)
     return (nn_options){.method = NN_LION, .rate = rate, .beta1 = 0.9, .beta2 = 0.99};
 }
 
+nn_options nn_muon(double rate)
+{
+    nn_options options = nn_adamw(rate);
+    options.method = NN_MUON;
+    options.momentum = 0.95;
+    options.nesterov = true;
+    return options;
+}
+
 static bool in_range(ag_tape *tape, const char *what, double value, double limit)
 {
     return (value >= 0.0 && value < limit) ||
@@ -75,8 +88,8 @@ static bool in_range(ag_tape *tape, const char *what, double value, double limit
 
 static bool options_fit(ag_tape *tape, const nn_options *o)
 {
-    if ((int)o->method < NN_SGD || o->method > NN_LION)
-        return NN_FAIL(tape, "optimizer: %d is not a method: NN_SGD ... NN_LION", (int)o->method);
+    if ((int)o->method < NN_SGD || o->method > NN_MUON)
+        return NN_FAIL(tape, "optimizer: %d is not a method: NN_SGD ... NN_MUON", (int)o->method);
     if (o->nesterov && o->momentum == 0.0)
         return NN_FAIL(tape, "optimizer: nesterov is set, but momentum is 0");
     return in_range(tape, "rate", o->rate, HUGE_VAL) &&
@@ -103,9 +116,10 @@ nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
         most = options.method == NN_LION && size > most ? size : most;
     }
     void *scratch = slot ? ag_allocate(tape, most) : NULL;
-    if (!scratch)
+    ag_tape *beside = options.method == NN_MUON ? nn_tape_beside(tape) : NULL;
+    if (!scratch || ag_error(tape))
         return NULL;
-    *optimizer = (nn_optimizer){params, options, count, slot, .scratch = scratch};
+    *optimizer = (nn_optimizer){params, options, count, slot, .scratch = scratch, .beside = beside};
     return optimizer;
 }
 
@@ -167,24 +181,43 @@ double nn_gradient_norm(const nn_params *params)
 
 /* ---- Groups ---- */
 
+/* The next slot from `i` on whose parameter's name fits; the count if there is none. */
+static size_t next_fit(const nn_optimizer *optimizer, size_t i, const char *pattern)
+{
+    while (i < optimizer->count && !nn_name_fits(ag_name_of(optimizer->slot[i].w), pattern))
+        i++;
+    return i;
+}
+
+static bool none_fits(const nn_optimizer *optimizer, const char *who, const char *pattern)
+{
+    return next_fit(optimizer, 0, pattern) == optimizer->count &&
+           !NN_FAIL(nn_params_tape(optimizer->params), "%s: no parameter's name fits '%s'", who,
+                    pattern ? pattern : "NULL");
+}
+
 bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
                   double weight_decay)
 {
     ag_tape *tape = optimizer ? nn_params_tape(optimizer->params) : NULL;
-    size_t found = 0;
     if (!optimizer || !in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
-        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL))
+        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL) ||
+        none_fits(optimizer, "set_group", pattern))
         return false;
-    for (size_t i = 0; i < optimizer->count; i++) {
-        struct slot *slot = &optimizer->slot[i];
-        if (!nn_name_fits(ag_name_of(slot->w), pattern))
-            continue;
-        slot->rate_scale = rate_scale;
-        slot->weight_decay = weight_decay;
-        found++;
+    for (size_t i = 0; (i = next_fit(optimizer, i, pattern)) < optimizer->count; i++) {
+        optimizer->slot[i].rate_scale = rate_scale;
+        optimizer->slot[i].weight_decay = weight_decay;
     }
-    return found ||
-           NN_FAIL(tape, "set_group: no parameter's name fits '%s'", pattern ? pattern : "NULL");
+    return true;
+}
+
+bool nn_set_adamw(nn_optimizer *optimizer, const char *pattern)
+{
+    if (!optimizer || none_fits(optimizer, "set_adamw", pattern))
+        return false;
+    for (size_t i = 0; (i = next_fit(optimizer, i, pattern)) < optimizer->count; i++)
+        optimizer->slot[i].spared = true;
+    return true;
 }
 
 /* ---- Gradients ---- */
@@ -236,19 +269,31 @@ bool nn_accumulate(nn_optimizer *optimizer)
 
 /* ---- Step ---- */
 
-static int state_count(const nn_options *o)
+static bool by_muon(const nn_options *o, const struct slot *slot)
+{
+    return o->method == NN_MUON && !slot->spared && ag_shape_of(slot->w).rank == 2;
+}
+
+static int state_count(const nn_options *o, const struct slot *slot)
 {
     if (o->method == NN_SGD)
         return o->momentum != 0.0 ? 1 : 0;
-    return o->method == NN_LION ? 1 : 2;
+    return o->method == NN_LION || by_muon(o, slot) ? 1 : 2;
 }
 
-static bool make_state(const nn_options *o, struct slot *slot)
+/* False with the sticky error. */
+static bool make_state(nn_optimizer *optimizer, struct slot *slot)
 {
-    for (int i = 0; i < state_count(o); i++)
+    const nn_options *o = &optimizer->options;
+    for (int i = 0; i < state_count(o, slot); i++)
         if (!make_buffer(&slot->state[i], slot->w))
             return false;
-    return true;
+    if (!by_muon(o, slot) || slot->in.tape)
+        return true;
+    slot->in = ag_input(optimizer->beside, "g", ag_shape_of(slot->w));
+    slot->out = nn_orthogonal(slot->in);
+    return make_buffer(&slot->turned, slot->w) &&
+           (ag_valid(slot->out) || NN_FAIL(slot->w.tape, "muon: %s", ag_error(slot->in.tape)));
 }
 
 /* Finds the gradients, or the sums, and makes what state is missing: all that can fail. */
@@ -261,7 +306,7 @@ static bool prepare(nn_optimizer *optimizer)
         struct slot *slot = &optimizer->slot[i];
         if (optimizer->accumulated)
             slot->gradient = slot->summed ? slot->sum : (ag_tensor){0};
-        if (slot->gradient.tape && !make_state(&optimizer->options, slot))
+        if (slot->gradient.tape && !make_state(optimizer, slot))
             return false;
     }
     return true;
@@ -289,7 +334,7 @@ static void update_adam(const nn_options *o, struct slot *slot, double scale)
                     .epsilon = o->epsilon,
                     .weight_decay = o->weight_decay,
                     .scale = scale,
-                    .decoupled = o->method == NN_ADAMW,
+                    .decoupled = o->method == NN_ADAMW || o->method == NN_MUON,
                     .step = slot->step};
     if (o->method == NN_RMSPROP || o->method == NN_ADAGRAD)
         adam.beta1 = 0.0;
@@ -334,6 +379,37 @@ static void update_lion(const nn_options *o, struct slot *slot, double scale, vo
     nn_move(m, g, 1.0 - o->beta2, scale); /* m = beta2 m + (1 - beta2) g */
 }
 
+/* The updates of all matrices at once: their momenta, with Nesterov's look ahead, made orthogonal.
+ */
+static void turn_all(nn_optimizer *optimizer, double scale)
+{
+    const nn_options *o = &optimizer->options;
+    struct slot *slot = optimizer->slot, *end = slot + optimizer->count;
+    for (; slot < end; slot++) {
+        if (!slot->gradient.tape || !by_muon(o, slot))
+            continue;
+        nn_move(slot->state[0], slot->gradient, 1.0 - o->momentum, scale);
+        nn_assign(slot->turned, slot->state[0]);
+        if (o->nesterov)
+            nn_move(slot->turned, slot->gradient, 1.0 - o->momentum, scale);
+        nn_assign(slot->in, slot->turned);
+    }
+    ag_replay(optimizer->beside);
+}
+
+/* An orthogonal matrix's elements are 1/sqrt(its longer side) in the root mean square; Adam's steps
+ * are about 0.2. */
+static void update_muon(const nn_options *o, struct slot *slot)
+{
+    ag_shape shape = ag_shape_of(slot->w);
+    int64_t side = shape.dim[0] > shape.dim[1] ? shape.dim[0] : shape.dim[1];
+    nn_assign(slot->turned, slot->out);
+    ag_update_sgd(slot->w, slot->turned, (ag_tensor){0},
+                  &(ag_sgd){.rate = o->rate,
+                            .weight_decay = o->weight_decay,
+                            .scale = 0.2 * sqrt((double)side)});
+}
+
 static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
 {
     nn_options o = optimizer->options;
@@ -345,6 +421,8 @@ static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
         update_sgd(&o, slot, scale);
     else if (o.method == NN_LION)
         update_lion(&o, slot, scale, optimizer->scratch);
+    else if (by_muon(&o, slot))
+        update_muon(&o, slot);
     else
         update_adam(&o, slot, scale);
 }
@@ -365,6 +443,8 @@ bool nn_step(nn_optimizer *optimizer)
     if (!optimizer || !prepare(optimizer))
         return false;
     double scale = gradient_scale(optimizer);
+    if (optimizer->options.method == NN_MUON)
+        turn_all(optimizer, scale);
     for (size_t i = 0; i < optimizer->count; i++) {
         struct slot *slot = &optimizer->slot[i];
         if (slot->gradient.tape)
@@ -408,9 +488,9 @@ const ag_tensor *nn_optimizer_state(nn_optimizer *optimizer, size_t index, int *
 {
     struct slot *slot = index < optimizer->count ? &optimizer->slot[index] : NULL;
     bool buffer = slot && nn_params_is_buffer(optimizer->params, index);
-    if (!slot || (!buffer && !make_state(&optimizer->options, slot)))
+    if (!slot || (!buffer && !make_state(optimizer, slot)))
         return NULL;
-    *count = buffer ? 0 : state_count(&optimizer->options);
+    *count = buffer ? 0 : state_count(&optimizer->options, slot);
     *step = &slot->step;
     return slot->state;
 }

@@ -347,6 +347,70 @@ static void buffers_change_in_order(void **state)
     assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
 }
 
+/* An input that is set anew may change places with the copy that is kept for elided records:
+ * through resets and programs that differ, nobody sees it. */
+static void moving_inputs(bool record_by_record, double *seen)
+{
+    ag_rng rng;
+    ag_rng_seed(&rng, 7);
+    ag_tape *tape = ag_tape_new(AG_F32);
+    ag_trace_nonfinite(tape, record_by_record);
+    ag_tensor w = drawn(ag_parameter(tape, "w", AG_SHAPE(16, 32)), &rng);
+    for (int epoch = 0; epoch < 24; epoch++) {
+        ag_tape_reset(tape);
+        ag_tensor x = drawn(ag_input(tape, "x", AG_SHAPE(256, 16)), &rng);
+        ag_tensor c = drawn(ag_input(tape, "c", AG_SHAPE(256, 1)), &rng), more = {0};
+        ag_tensor h = ag_sigmoid(ag_mul(ag_matmul(x, w), c));
+        h = epoch % 6 == 4 ? ag_tanh(h) : h;
+        ag_tensor loss = ag_mean_square(h);
+        assert_true(ag_backward(loss));
+        for (int step = 0; step < 1 + epoch % 3; step++) {
+            drawn(x, &rng);
+            if (step)
+                drawn(c, &rng);
+            assert_true(ag_replay(tape));
+            drawn(step ? c : x, &rng);
+            if (epoch % 5 == 3 && !ag_valid(more))
+                more = ag_mean(ag_square(x));
+        }
+        *seen++ = ag_item(loss);
+        *seen++ = (double)ag_data_f32(h)[100 * 32 + 5];
+        *seen++ = (double)ag_data_f32(x)[100 * 16 + 5];
+        *seen++ = ag_item(ag_sum(ag_gradient(w)));
+    }
+    assert_null(ag_error(tape));
+    ag_tape_free(tape);
+}
+
+static void inputs_may_move(void **state)
+{
+    (void)state;
+    double seen[2][24 * 4];
+    for (int record_by_record = 0; record_by_record < 2; record_by_record++)
+        moving_inputs(record_by_record, seen[record_by_record]);
+    assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
+}
+
+/* Who has an input's address sees what is set. */
+static void an_input_with_a_reader_stays(void **state)
+{
+    (void)state;
+    ag_tape *tape = ag_tape_new(AG_F32);
+    float values[256 * 16] = {0};
+    ag_tensor x = ag_input(tape, "x", AG_SHAPE(256, 16)),
+              w = ag_parameter(tape, "w", AG_SHAPE(16, 32));
+    const float *address = ag_data_f32(x);
+    assert_true(ag_backward(ag_mean_square(ag_sigmoid(ag_matmul(x, w)))));
+    for (int step = 0; step < 4; step++) {
+        assert_true(ag_replay(tape));
+        values[7] = (float)step;
+        assert_true(ag_set_f32(x, values, 256 * 16));
+        assert_ptr_equal(address, ag_data_f32(x));
+        assert_true(address[7] == (float)step);
+    }
+    ag_tape_free(tape);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +418,8 @@ int main(void)
         cmocka_unit_test(parameters_may_come_later),
         cmocka_unit_test(buffers_change_in_order),
         cmocka_unit_test(values_are_left_out),
+        cmocka_unit_test(inputs_may_move),
+        cmocka_unit_test(an_input_with_a_reader_stays),
         cmocka_unit_test(blocks_equal_records_in_float32),
         cmocka_unit_test(blocks_equal_records_in_float64),
     };

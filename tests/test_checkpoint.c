@@ -125,10 +125,11 @@ static nn_options momentum(void)
 static void test_resume(void **state)
 {
     (void)state;
-    const nn_options options[] = {nn_adamw(0.01), nn_adam(0.01), momentum(), nn_sgd(0.1)};
+    const nn_options options[] = {nn_adamw(0.01), nn_adam(0.01), momentum(),
+                                  nn_sgd(0.1),    nn_lion(0.01), nn_muon(0.01)};
     const char *path = temporary_path("run.checkpoint");
     nn_error error = {""};
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 12; i++)
         for (int extra = 0; extra < 4; extra += 3) {
             static struct run whole, first, second;
             ag_dtype dtype = i % 2 ? AG_F64 : AG_F32;

@@ -311,13 +311,24 @@ static void small_shapes(const struct kernels *ops)
                 check_product(ops, m, n, draw(9), draw_how(form));
 }
 
+static void outer_shapes(const struct kernels *ops)
+{
+    for (size_t n = 1; n < 150; n++)
+        for (unsigned form = 0; form < 4; form++) {
+            check_product(ops, 1 + draw(20), n, 1, form | SLOPE);
+            check_product(ops, 1 + draw(20), n, 1, form | SLOPE | PADDED);
+            check_product(ops, 1 + draw(20), n, 1, draw_how(form));
+        }
+}
+
 static void special_shapes(const struct kernels *ops)
 {
     static const size_t shapes[][3] = {
-        {4, 8, 2},      {4, 1, 8},      {64, 64, 8},    {64, 1, 64},   {256, 64, 8},
-        {8, 64, 1024},  {1, 1, 1},      {64, 1, 1500},  {1, 1, 5000},  {1, 300, 1},
-        {300, 1, 1},    {1, 257, 600},  {33, 65, 1},    {257, 1, 600}, {70, 10, 513},
-        {97, 101, 103}, {70, 300, 530}, {3, 1000, 530}, {5, 3, 0},     {1, 1, 0},
+        {4, 8, 2},      {4, 1, 8},        {64, 64, 8},    {64, 1, 64},   {256, 64, 8},
+        {8, 64, 1024},  {1, 1, 1},        {64, 1, 1500},  {1, 1, 5000},  {1, 300, 1},
+        {300, 1, 1},    {1, 257, 600},    {33, 65, 1},    {257, 1, 600}, {70, 10, 513},
+        {97, 101, 103}, {70, 300, 530},   {3, 1000, 530}, {5, 3, 0},     {1, 1, 0},
+        {3, 4200, 512}, {131, 200, 1030}, {1100, 200, 5},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (unsigned form = 0; form < 4; form++)
@@ -384,6 +395,12 @@ static void test_thin_shapes(void **unused)
     each(thin_shapes);
 }
 
+static void test_outer_shapes(void **unused)
+{
+    (void)unused;
+    each(outer_shapes);
+}
+
 static void test_special_shapes(void **unused)
 {
     (void)unused;
@@ -399,9 +416,9 @@ static void test_nan_and_infinity(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),    cmocka_unit_test(test_small_shapes),
-        cmocka_unit_test(test_thin_shapes),      cmocka_unit_test(test_special_shapes),
-        cmocka_unit_test(test_nan_and_infinity),
+        cmocka_unit_test(test_random_shapes),  cmocka_unit_test(test_small_shapes),
+        cmocka_unit_test(test_thin_shapes),    cmocka_unit_test(test_outer_shapes),
+        cmocka_unit_test(test_special_shapes), cmocka_unit_test(test_nan_and_infinity),
     };
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
 }

@@ -19,25 +19,25 @@
 #include "matmul_tile.h"
 
 enum {
-    K_BLOCK = 384,                   /* depth of a block */
-    B_BLOCK = 262144,                /* elements of a block of op(B) */
-    B_DIRECT = 32768 / sizeof(real), /* op(B) up to this size is read in place */
-    A_DIRECT = 128,                  /* op(A) with rows up to this far apart, too */
-    GROUP = 16 * TILE_ROWS,          /* rows of A packed at a time */
-    K_LENGTH = 64,                   /* in lengths of this */
-    REUSE = 4                        /* packing pays when the copy is read this many times */
+    B_BLOCK = (4 << 20) / sizeof(real), /* elements of a block of op(B) */
+    B_DIRECT = 32768 / sizeof(real),    /* op(B) up to this size is read in place */
+    PACKED = 16384 / sizeof(real),      /* elements of a strip or panel packed at a time */
+    GROUP = 16 * TILE_ROWS,             /* rows of A packed before they are used */
+    REUSE = 4                           /* packing pays when the copy is read this many times */
 };
+
+/* Elements of a strip for each k. */
+enum { STRIP = TILE_ROWS * (SPREAD ? LANES : 1) };
 
 static inline size_t ceil_div(size_t x, size_t y)
 {
     return (x + y - 1) / y;
 }
 
-/* Registers across of the next panel where `left` are left: as many as one can, but for the last
- * two panels, which are alike. */
+/* Registers across of the next panel where `left` are left; never one at last. */
 static inline size_t share(size_t left, size_t most)
 {
-    return left <= most ? left : left < 2 * most ? left / 2 : most;
+    return left == most + 1 ? left / 2 : at_most(left, most);
 }
 
 static inline struct view view_a(const struct matmul *g)
@@ -95,17 +95,18 @@ static inline size_t columns(size_t n, size_t kb)
     return n * kb <= B_BLOCK ? n : block_size(ceil_div(n, LANES), B_BLOCK / LANES / kb) * LANES;
 }
 
-/* Rows that hold the strips of a group of A, packed: up to three are less than TILE_ROWS high. */
-static inline size_t group_rows(size_t m)
+/* Elements that the strips of a group of A take, packed, of which three may be low ones; in whole
+ * registers, as op(B) stands behind them. */
+static inline size_t packed_a(size_t m, size_t k)
 {
-    return at_most(m, GROUP) + 2 * TILE_ROWS;
+    return ceil_div((at_most(m, GROUP) / TILE_ROWS + 2) * STRIP * k, LANES) * LANES;
 }
 
 size_t KERNEL(matmul_workspace)(size_t m, size_t n, size_t k)
 {
     const size_t kb = block_size(k, K_BLOCK);
     const size_t cols = (ceil_div(columns(n, kb), LANES) + 1) * LANES;
-    return ((group_rows(m) + cols) * kb + (n == 1 ? k : 0)) * sizeof(real);
+    return (packed_a(m, kb) + cols * kb + (n == 1 ? k : 0)) * sizeof(real);
 }
 
 /* A panel of columns of C, as wide as a tile, from column j on: its registers across, none where
@@ -127,39 +128,57 @@ static NOINLINE struct panel panel_at(const struct matmul *g, size_t j)
     return (struct panel){vecs, width, at_most(width, left) - LANES};
 }
 
+/* Operands are packed in lengths of k, all of one before the next: where rows are read, short ones,
+ * for each row to be read from end to end; where columns are, as long ones as leave what is
+ * written, so many elements wide, in the first cache. */
+static inline size_t pack_length(struct view v, size_t width)
+{
+    return v.col == 1 ? 16 : PACKED / width / 16 * 16;
+}
+
 static NOINLINE void pack_b(const struct matmul *g, real *to)
 {
     const struct view b = view_b(g);
-    struct panel o;
-    for (size_t j = 0; j < g->n; j += o.width, to += o.width * g->k) {
-        o = panel_at(g, j);
-        const size_t full = o.vecs ? at_most(o.width, (g->n - j) / LANES * LANES) : o.width;
-        pack(to, o.width, view_at(b, 0, j), g->k, full);
-        if (full < o.width)
-            pack(to + full, o.width, view_at(b, 0, g->n - LANES), g->k, LANES);
-    }
-}
-
-/* m rows from i on in strips, each as (k, TILE_ROWS); in short lengths of k, so that a line of a
- * transposed A is still in the cache when the next strip needs the rest of it. */
-static NOINLINE void pack_a(const struct matmul *g, size_t i, size_t m, real *to)
-{
-    const struct view a = transpose(view_a(g));
-    for (size_t p = 0; p < g->k; p += K_LENGTH, to += K_LENGTH * TILE_ROWS) {
-        real *strip = to;
-        for (size_t r = 0, rows; r < m; r += rows, strip += g->k * TILE_ROWS) {
-            rows = height(m - r);
-            pack(strip, TILE_ROWS, view_at(a, p, i + r), at_most(K_LENGTH, g->k - p), rows);
+    size_t length = pack_length(b, TILE_VECS * LANES);
+    for (size_t p = 0; p < g->k; p += length) {
+        length = at_most(length, g->k - p);
+        struct panel o;
+        for (size_t j = 0; j < g->n; j += o.width) {
+            o = panel_at(g, j);
+            const size_t full = o.vecs ? at_most(o.width, (g->n - j) / LANES * LANES) : o.width;
+            real *panel = to + j * g->k + p * o.width;
+            pack(panel, o.width, view_at(b, p, j), length, full);
+            if (full < o.width)
+                pack(panel + full, o.width, view_at(b, p, g->n - LANES), length, LANES);
         }
     }
 }
 
-/* C is read when a tile ends, too late to wait for it. */
-static inline void prefetch(const real *c, size_t ldc, size_t rows, size_t columns)
+/* One strip of op(A), a as it is transposed, to (k, STRIP). */
+static void pack_strip(real *to, struct view a, size_t k, size_t rows)
 {
-    for (; rows > 0; rows--, c += ldc)
-        for (size_t j = 0; j < columns; j += 64 / sizeof(real))
-            __builtin_prefetch(c + j, 1);
+    if (!SPREAD) {
+        pack(to, STRIP, a, k, rows);
+        return;
+    }
+    for (size_t p = 0; p < k; p++)
+        for (size_t i = 0; i < TILE_ROWS; i++, to += LANES)
+            store(to, splat(*at(a, p, at_most(i, rows - 1))));
+}
+
+/* m rows from i on in strips. */
+static NOINLINE void pack_a(const struct matmul *g, size_t i, size_t m, real *to)
+{
+    const struct view a = transpose(view_a(g));
+    size_t length = pack_length(a, STRIP);
+    for (size_t p = 0; p < g->k; p += length) {
+        length = at_most(length, g->k - p);
+        real *strip = to + p * STRIP;
+        for (size_t r = 0, rows; r < m; r += rows, strip += g->k * STRIP) {
+            rows = height(m - r);
+            pack_strip(strip, view_at(a, p, i + r), length, rows);
+        }
+    }
 }
 
 /* m rows from i on. a, b: the operands as pack_a and pack_b left them, or NULL. */
@@ -169,29 +188,31 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, c
     const struct view from_a = view_a(g), from_b = view_b(g);
     const size_t k = g->k, ldc = g->ldc;
     struct tile t = {.k = k, .c_row = ldc * sizeof(real), .part = g->n};
-    t.a_row = (a ? 1 : from_a.row) * sizeof(real);
-    t.a_col = (a ? TILE_ROWS : from_a.col) * sizeof(real);
     t.from_row = g->accumulate ? t.c_row : 0;
     struct panel o;
     for (size_t j = 0; j < g->n; j += o.width) {
         o = panel_at(g, j);
+        const real *strip = a && (!SPREAD || o.vecs == TILE_VECS) ? a : NULL;
+        t.a_row = (strip && !SPREAD ? 1 : from_a.row) * sizeof(real);
+        t.a_col = (strip && !SPREAD ? STRIP : from_a.col) * sizeof(real);
         t.b = b ? b + j * k : at(from_b, 0, j);
         t.b_row = (b ? o.width : from_b.row) * sizeof(real);
         t.b_last = (b && o.vecs ? o.width - LANES : o.last) * sizeof(real);
         t.c_last = o.last * sizeof(real);
         t.from = g->bias ? (const real *)g->bias + j : NULL;
         real *c = (real *)g->c + i * ldc + j;
-        const real *strip = a;
         for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc) {
             rows = height(m - r);
-            t.a = a ? strip : at(from_a, i + r, 0);
+            const bool spread = SPREAD && strip && rows == TILE_ROWS;
+            t.a = strip && (spread || !SPREAD) ? strip : at(from_a, i + r, 0);
             t.c = c;
             if (g->accumulate)
                 t.from = c;
-            if (g->accumulate && k >= K_LENGTH)
-                prefetch(c, ldc, rows, o.width);
-            run_tile(rows, o.vecs, &t);
-            strip += a ? TILE_ROWS * k : 0;
+            if (spread)
+                tile_spread(&t);
+            else
+                run_tile(rows, o.vecs, &t);
+            strip += strip ? STRIP * k : 0;
         }
     }
 }
@@ -199,10 +220,11 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, c
 static NOINLINE void multiply_block(const struct matmul *g)
 {
     const bool copy_b = g->b_transposed || (g->m > REUSE * TILE_ROWS && g->n * g->k > B_DIRECT);
-    const bool copy_a = g->m > 1 && g->n > REUSE * TILE_VECS * LANES && g->lda > A_DIRECT;
+    const bool copy_a = g->m > 1 && g->n > REUSE * TILE_VECS * LANES &&
+                        g->lda * sizeof(real) > (g->a_transposed ? A_COLUMNS : A_ROWS);
     real *a = copy_a ? g->workspace : NULL, *b = NULL;
     if (copy_b) {
-        b = (real *)g->workspace + (copy_a ? group_rows(g->m) * g->k : 0);
+        b = (real *)g->workspace + (copy_a ? packed_a(g->m, g->k) : 0);
         pack_b(g, b);
     }
     for (size_t i = 0, m; i < g->m; i += m) {
@@ -242,7 +264,7 @@ static NOINLINE void multiply_blocks(const struct matmul *g)
     }
 }
 
-/* A column is a row, transposed: op(B) transposed times op(A) transposed. */
+/* A column transposed is a row: op(B) transposed times op(A) transposed. */
 static NOINLINE void multiply_as_row(const struct matmul *g)
 {
     struct matmul row = *g;
@@ -306,22 +328,34 @@ static NOINLINE const real *gathered_column(const struct matmul *g)
     return x;
 }
 
+/* Without a term in any sum. */
+static NOINLINE void multiply_nothing(const struct matmul *g)
+{
+    real *c = g->c;
+    for (size_t i = 0; i < g->m && !g->accumulate; i++, c += g->ldc)
+        memset(c, 0, g->n * sizeof(real));
+    maps(g, g->bias, 0, g->m);
+}
+
 void KERNEL(matmul)(const struct matmul *g)
 {
+    if (g->k == 0) {
+        multiply_nothing(g);
+        return;
+    }
     if (is_outer(g)) {
         multiply_outer(g);
         return;
     }
     const bool as_row = g->n == 1 && g->a_transposed && g->ldc == 1;
-    if (g->n == 1 && !g->a_transposed)
+    if (g->n == 1 && !g->a_transposed) {
         multiply_column(g, g->b_transposed || g->ldb == 1 ? g->b : gathered_column(g));
-    else if (multiply_tile(g, as_row))
-        ;
-    else if (as_row)
+    } else if (!multiply_tile(g, as_row)) {
+        if (!as_row) {
+            multiply_blocks(g);
+            return;
+        }
         multiply_as_row(g);
-    else {
-        multiply_blocks(g);
-        return;
     }
     maps(g, NULL, 0, g->m);
 }

@@ -35,34 +35,9 @@ INLINE quad fold(const vec x)
 }
 
 /* In each quad, the sums of pairs of elements of a and of b, alternating. */
-#if LANE_COUNT == 2
-#define IN_QUADS(_) _(0)
-#elif LANE_COUNT == 4 && KERNEL_BITS == 32
-#define IN_QUADS(_) _(0)
-#elif LANE_COUNT == 4
-#define IN_QUADS(_) _(0), _(2)
-#elif LANE_COUNT == 8 && KERNEL_BITS == 32
-#define IN_QUADS(_) _(0), _(4)
-#elif LANE_COUNT == 8
-#define IN_QUADS(_) _(0), _(2), _(4), _(6)
-#else
-#define IN_QUADS(_) _(0), _(4), _(8), _(12)
-#endif
-#define BESIDE(i) (i), LANE_COUNT + (i)
-#if KERNEL_BITS == 32
-#define EVEN(i)  BESIDE(i), BESIDE((i) + 1)
-#define ODD(i)   BESIDE((i) + 2), BESIDE((i) + 3)
-#define LOWER(i) (i), (i) + 1, LANE_COUNT + (i), LANE_COUNT + (i) + 1
-#define UPPER(i) (i) + 2, (i) + 3, LANE_COUNT + (i) + 2, LANE_COUNT + (i) + 3
-#else
-#define EVEN(i) BESIDE(i)
-#define ODD(i)  BESIDE((i) + 1)
-#endif
-
 INLINE vec pairs(vec a, vec b)
 {
-    return __builtin_shufflevector(a, b, IN_QUADS(EVEN)) +
-           __builtin_shufflevector(a, b, IN_QUADS(ODD));
+    return SHUFFLE(a, b, FIRST) + SHUFFLE(a, b, LAST);
 }
 
 /* sums[i] = the sum of the elements of x[i] */
@@ -70,8 +45,7 @@ INLINE void sums_of(const vec x[DOTS], real sums[DOTS])
 {
     const vec low = pairs(x[0], x[1]), high = pairs(x[2], x[3]);
 #if KERNEL_BITS == 32
-    const quad all = fold(__builtin_shufflevector(low, high, IN_QUADS(LOWER)) +
-                          __builtin_shufflevector(low, high, IN_QUADS(UPPER)));
+    const quad all = fold(SHUFFLE(low, high, LOWER) + SHUFFLE(low, high, UPPER));
     memcpy(sums, &all, sizeof all);
 #else
     const quad a = fold(low), b = fold(high);
@@ -92,9 +66,10 @@ INLINE void dots(const char *a, size_t row, const real *x, size_t k, real sums[D
             sum[i] += load((const real *)(a + i * row)) * y;
     }
     if (k > 0) {
-        const vec y = load_first(x, k);
+        const struct part part = first(k);
+        const vec y = load_first(x, part);
         foreach (i, DOTS)
-            sum[i] += load_first((const real *)(a + i * row), k) * y;
+            sum[i] += load_first((const real *)(a + i * row), part) * y;
     }
     sums_of(sum, sums);
 }

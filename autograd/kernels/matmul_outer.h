@@ -35,24 +35,26 @@ INLINE vec through_slope(enum binary slope, vec x, vec y)
 
 /* The product is added to zero, as in a tile, for -0 to become 0. A register of which only a part
  * is used is the only one. */
-INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool part,
+INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool is_part,
                           enum binary slope)
 {
-    const size_t a_row = o->a_row, row = o->row, n = o->n;
+    const size_t a_row = o->a_row, row = o->row;
+    const struct part part = first(is_part ? o->n : 0);
     const char *a = o->a, *gate = o->gate;
     char *c = o->c;
     vec x[OUTER_VECS];
     foreach (v, vecs)
-        x[v] = part ? load_first((const real *)o->b, n) : load((const real *)o->b + v * LANES);
+        x[v] =
+            is_part ? load_first((const real *)o->b, part) : load((const real *)o->b + v * LANES);
     for (size_t i = o->rows; i > 0; i--, a += a_row, c += row, gate += row) {
         const real factor = *(const real *)a;
         foreach (v, vecs) {
             const real *y = (const real *)gate + v * LANES;
             vec z = 0 + factor * x[v];
             if (slope != BINARY_COUNT)
-                z = through_slope(slope, z, part ? load_first(y, n) : load(y));
-            if (part)
-                store_first((real *)c, z, n);
+                z = through_slope(slope, z, is_part ? load_first(y, part) : load(y));
+            if (is_part)
+                store_first((real *)c, z, part);
             else
                 store((real *)c + v * LANES, z);
         }

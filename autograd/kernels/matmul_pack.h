@@ -3,15 +3,7 @@
 #ifndef TAPEGRAD_KERNELS_MATMUL_PACK_H
 #define TAPEGRAD_KERNELS_MATMUL_PACK_H
 
-#include "simd.h"
-
-/* A loop that is unrolled whole, so that arrays within become registers. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-#define foreach(i, count) UNROLL for (size_t i = 0; i < (count); i++)
+#include "matmul_part.h"
 
 static inline size_t at_most(size_t x, size_t limit)
 {
@@ -43,50 +35,90 @@ static inline struct view view_at(struct view v, size_t i, size_t j)
     return (struct view){at(v, i, j), v.row, v.col};
 }
 
-static inline void transpose_quads(quad x[QUAD])
+/* Shuffles that do in every quad of two vectors what they would do in the only one. */
+#if LANE_COUNT * KERNEL_BITS == 128
+#define IN_QUADS(_) _(0)
+#elif LANE_COUNT * KERNEL_BITS == 256 && KERNEL_BITS == 32
+#define IN_QUADS(_) _(0), _(4)
+#elif LANE_COUNT * KERNEL_BITS == 256
+#define IN_QUADS(_) _(0), _(2)
+#elif KERNEL_BITS == 32
+#define IN_QUADS(_) _(0), _(4), _(8), _(12)
+#else
+#define IN_QUADS(_) _(0), _(2), _(4), _(6)
+#endif
+#define BESIDE(i) (i), LANE_COUNT + (i)
+#if KERNEL_BITS == 32
+#define FIRST(i) BESIDE(i), BESIDE((i) + 1)
+#define LAST(i)  BESIDE((i) + 2), BESIDE((i) + 3)
+#define LOWER(i) (i), (i) + 1, LANE_COUNT + (i), LANE_COUNT + (i) + 1
+#define UPPER(i) (i) + 2, (i) + 3, LANE_COUNT + (i) + 2, LANE_COUNT + (i) + 3
+#else
+#define FIRST(i) BESIDE(i)
+#define LAST(i)  BESIDE((i) + 1)
+#endif
+#define SHUFFLE(a, b, pattern) __builtin_shufflevector(a, b, IN_QUADS(pattern))
+
+/* Transposes the quads at each place. */
+INLINE void transpose_quads(vec x[QUAD])
 {
 #if KERNEL_BITS == 32
-    const quad a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
-    const quad b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
-    const quad c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-    const quad d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-    x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-    x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    const vec a = SHUFFLE(x[0], x[1], FIRST), b = SHUFFLE(x[2], x[3], FIRST);
+    const vec c = SHUFFLE(x[0], x[1], LAST), d = SHUFFLE(x[2], x[3], LAST);
+    x[0] = SHUFFLE(a, b, LOWER);
+    x[1] = SHUFFLE(a, b, UPPER);
+    x[2] = SHUFFLE(c, d, LOWER);
+    x[3] = SHUFFLE(c, d, UPPER);
 #else
-    const quad a = __builtin_shufflevector(x[0], x[1], 0, 2);
-    x[1] = __builtin_shufflevector(x[0], x[1], 1, 3);
+    const vec a = SHUFFLE(x[0], x[1], FIRST);
+    x[1] = SHUFFLE(x[0], x[1], LAST);
     x[0] = a;
 #endif
 }
 
-/* to[i*step + j] = from[j*ld + i] for i and j up to QUAD. */
-static inline void pack_quads(real *to, size_t step, const real *from, size_t ld)
+/* to[i*step + j] = from[j*ld + i] for i up to LANES and j up to QUAD. */
+INLINE void pack_lanes(real *to, size_t step, const real *from, size_t ld)
 {
-    quad x[QUAD];
+    vec x[QUAD];
     foreach (j, QUAD)
-        memcpy(&x[j], from + j * ld, sizeof(quad));
+        x[j] = load(from + j * ld);
     transpose_quads(x);
-    foreach (j, QUAD)
-        memcpy(to + j * step, &x[j], sizeof(quad));
+    foreach (i, LANES / QUAD)
+        foreach (j, QUAD)
+            memcpy(to + (i * QUAD + j) * step, (const char *)&x[j] + i * sizeof(quad),
+                   sizeof(quad));
 }
 
-/* to (k, n) of row stride `step`, from a view whose columns are contiguous. */
+/* The same for i up to k < LANES. */
+INLINE void pack_part(real *to, size_t step, const real *from, size_t ld, size_t k)
+{
+    vec x[QUAD];
+    foreach (j, QUAD)
+        x[j] = load_first(from + j * ld, first(k));
+    transpose_quads(x);
+    for (size_t i = 0; i < k; i++)
+        memcpy(to + i * step, (const char *)&x[i % QUAD] + i / QUAD * sizeof(quad), sizeof(quad));
+}
+
+/* to (k, n) of row stride `step`, from a view whose columns are contiguous. What is left at an end
+ * is packed together with some of what is done. */
 static void pack_columns(real *to, size_t step, struct view from, size_t k, size_t n)
 {
-    size_t j = 0;
-    for (; j + QUAD <= n; j += QUAD) {
-        size_t p = 0;
-        for (; p + QUAD <= k; p += QUAD)
-            pack_quads(to + p * step + j, step, at(from, p, j), from.col);
-        for (; p < k; p++)
-            for (size_t i = j; i < j + QUAD; i++)
-                to[p * step + i] = *at(from, p, i);
-    }
-    for (; j < n; j++)
+    if (n < QUAD) {
         for (size_t p = 0; p < k; p++)
-            to[p * step + j] = *at(from, p, j);
+            for (size_t j = 0; j < n; j++)
+                to[p * step + j] = *at(from, p, j);
+        return;
+    }
+    for (size_t j = 0; j < n; j += QUAD) {
+        j = at_most(j, n - QUAD);
+        if (k < LANES)
+            pack_part(to + j, step, at(from, 0, j), from.col, k);
+        for (size_t p = 0; k >= LANES && p < k; p += LANES) {
+            p = at_most(p, k - LANES);
+            pack_lanes(to + p * step + j, step, at(from, p, j), from.col);
+        }
+    }
 }
 
 /* to (k, n) of row stride `step`, from a view whose rows are contiguous. */

@@ -9,32 +9,30 @@
 
 #include "matmul_part.h"
 
-/* The largest tile; one of a single row may be WIDE registers across. Of the heights, as many as
- * make few tiles of any number of rows: heights[left] is the next one where that many are left. */
+/* The largest tile; one of a single row may be WIDE registers across. Of the lower ones there are
+ * as many as make any number of rows out of three at most: heights[left] is that of the next where
+ * so many rows are left. K_BLOCK: the depth of a block, for a panel of op(B) to stay near. A_ROWS,
+ * A_COLUMNS: how far apart, in bytes, those of op(A) may be to be read in place. SPREAD: a packed
+ * element of A fills a register, for want of an instruction that loads it into all lanes. */
 enum { WIDE = 8 };
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { TILE_ROWS = 8, TILE_VECS = 3 };
-#define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 6, 6, 8, 8
+enum { TILE_ROWS = 8, TILE_VECS = 3, SPREAD = 0, K_BLOCK = 512, A_ROWS = 4096, A_COLUMNS = 4096 };
+#define HEIGHTS             0, 1, 2, 3, 4, 3, 3, 4, 8, 3, 8, 8, 8, 8, 8, 8
+#define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
-#define EACH_TILE(_)                                                                               \
-    EACH_WIDTH(_, 1)                                                                               \
-    _(1, 4)                                                                                        \
-    _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6) EACH_WIDTH(_, 8)
+#define EACH_TILE(_)        ONE_HIGH(_) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 8)
 #elif defined(__FMA__)
-enum { TILE_ROWS = 6, TILE_VECS = 2 };
+enum { TILE_ROWS = 6, TILE_VECS = 2, SPREAD = 0, K_BLOCK = 256, A_ROWS = 4096, A_COLUMNS = 512 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
+#define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2)
-#define EACH_TILE(_)                                                                               \
-    EACH_WIDTH(_, 1)                                                                               \
-    _(1, 3) _(1, 4) _(1, 8) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
+#define EACH_TILE(_)        ONE_HIGH(_) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
 #else
-enum { TILE_ROWS = 2, TILE_VECS = 6 };
-#define HEIGHTS 0, 1, 2, 2
-#define EACH_TILE(_)                                                                               \
-    _(1, 0)                                                                                        \
-    _(1, 1)                                                                                        \
-    _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8) _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4)        \
-        _(2, 5) _(2, 6)
+enum { TILE_ROWS = 2, TILE_VECS = 6, SPREAD = 1, K_BLOCK = 256, A_ROWS = 0, A_COLUMNS = 0 };
+#define HEIGHTS      0, 1, 2, 2
+#define ONE_HIGH(_)  _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8)
+#define TWO_HIGH(_)  _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4) _(2, 5) _(2, 6)
+#define EACH_TILE(_) ONE_HIGH(_) TWO_HIGH(_)
 #endif
 static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
 
@@ -61,9 +59,49 @@ struct tile {
 /* The register j of a row. */
 #define PLACE(p, j, last) ((p) + ((j) + 1 < vecs ? (j) * sizeof(vec) : (last)))
 
-INLINE vec load_lanes(const char *p, const bool is_part, size_t n)
+INLINE vec load_lanes(const char *p, const bool is_part, struct part part)
 {
-    return is_part ? load_first((const real *)p, n) : load((const real *)p);
+    return is_part ? load_first((const real *)p, part) : load((const real *)p);
+}
+
+INLINE vec load_factor(const char *p, const bool spread)
+{
+    return spread ? load((const real *)p) : splat(*(const real *)p);
+}
+
+/* Where products are made in place of one of their factors, the compilers would rather load it
+ * again and again than copy it, which costs nothing. */
+#if defined(__SSE2__) && !defined(__AVX__)
+#define LOADED_ONCE(x) __asm__ volatile("" : "+x"(x))
+#else
+#define LOADED_ONCE(x) (void)(x)
+#endif
+
+/* sum += a·b for one k. */
+INLINE void tile_step(vec sum[TILE_ROWS][WIDE], const char *a, size_t a_row, const char *b,
+                      size_t b_last, struct part part, const size_t rows, const size_t vecs,
+                      const bool is_part, const bool spread)
+{
+    vec x[WIDE], y[TILE_ROWS];
+    /* the shorter side stays in registers */
+    if (rows < vecs) {
+        foreach (i, rows)
+            y[i] = load_factor(a + i * a_row, spread);
+        foreach (j, vecs) {
+            x[0] = load_lanes(PLACE(b, j, b_last), is_part, part);
+            LOADED_ONCE(x[0]);
+            foreach (i, rows)
+                sum[i][j] += y[i] * x[0];
+        }
+        return;
+    }
+    foreach (j, vecs)
+        x[j] = load_lanes(PLACE(b, j, b_last), is_part, part);
+    foreach (i, rows) {
+        y[0] = load_factor(a + i * a_row, spread);
+        foreach (j, vecs)
+            sum[i][j] += y[0] * x[j];
+    }
 }
 
 /* Sums of a tile that is less than a register wide, where parts of registers take many
@@ -71,48 +109,36 @@ INLINE vec load_lanes(const char *p, const bool is_part, size_t n)
 static NOINLINE void store_parts(const struct tile *t, const vec *sum, size_t rows)
 {
     const char *from = t->from;
+    const struct part part = first(t->part);
     char *c = t->c;
     for (; rows > 0; rows--, sum++, c += t->c_row) {
         vec x = *sum;
         if (from) {
-            x += load_first((const real *)from, t->part);
+            x += load_first((const real *)from, part);
             from += t->from_row;
         }
-        store_first((real *)c, x, t->part);
+        store_first((real *)c, x, part);
     }
 }
 
-INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, const bool is_part)
+INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, const bool is_part,
+                 const bool spread)
 {
     const char *a = t->a, *b = t->b, *from = t->from;
-    const size_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, n = t->part;
-    const size_t b_last = t->b_last;
-    vec sum[TILE_ROWS][WIDE], x[WIDE];
+    const struct part part = first(is_part ? t->part : 0);
+    vec sum[TILE_ROWS][WIDE];
     foreach (i, rows)
         foreach (j, vecs)
             sum[i][j] = (vec){0};
-    for (size_t p = t->k; p > 0; p--, a += a_col, b += b_row) {
-        /* the shorter side stays in registers */
-        if (rows < vecs) {
-            real y[TILE_ROWS];
-            foreach (i, rows)
-                memcpy(&y[i], a + i * a_row, sizeof *y);
-            foreach (j, vecs) {
-                x[0] = load_lanes(PLACE(b, j, b_last), is_part, n);
-                foreach (i, rows)
-                    sum[i][j] += y[i] * x[0];
-            }
-        } else {
-            foreach (j, vecs)
-                x[j] = load_lanes(PLACE(b, j, b_last), is_part, n);
-            foreach (i, rows) {
-                real y;
-                memcpy(&y, a + i * a_row, sizeof y);
-                foreach (j, vecs)
-                    sum[i][j] += y * x[j];
-            }
-        }
-    }
+    const size_t a_row = spread ? sizeof(vec) : t->a_row;
+    const size_t a_col = spread ? TILE_ROWS * sizeof(vec) : t->a_col;
+    const size_t b_row = t->b_row, b_last = t->b_last;
+    size_t p = t->k;
+    do {
+        tile_step(sum, a, a_row, b, b_last, part, rows, vecs, is_part, spread);
+        a += a_col;
+        b += b_row;
+    } while (--p > 0);
     if (is_part && !MASKED_STORES) {
         vec sums[TILE_ROWS];
         foreach (i, rows)
@@ -125,12 +151,12 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
     if (from)
         foreach (i, rows)
             foreach (j, vecs)
-                sum[i][j] += load_lanes(PLACE(from + i * from_row, j, c_last), is_part, n);
+                sum[i][j] += load_lanes(PLACE(from + i * from_row, j, c_last), is_part, part);
     foreach (i, rows)
         foreach (j, vecs) {
             char *to = PLACE(c + i * c_row, j, c_last);
             if (is_part)
-                store_first((real *)to, sum[i][j], n);
+                store_first((real *)to, sum[i][j], part);
             else
                 store((real *)to, sum[i][j]);
         }
@@ -139,7 +165,7 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
 #define TILE(rows, vecs)                                                                           \
     static NOINLINE void tile_##rows##x##vecs(const struct tile *t)                                \
     {                                                                                              \
-        tile(t, rows, vecs ? vecs : 1, !vecs);                                                     \
+        tile(t, rows, vecs ? vecs : 1, !vecs, false);                                              \
     }
 #define TILE_CASE(rows, vecs)                                                                      \
     case (rows) * (WIDE + 1) + (vecs):                                                             \
@@ -147,6 +173,13 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
         break;
 
 EACH_TILE(TILE)
+
+/* Of a full tile, where A is packed and SPREAD. */
+static NOINLINE void tile_spread(const struct tile *t)
+{
+    if (SPREAD)
+        tile(t, TILE_ROWS, TILE_VECS, false, true);
+}
 
 /* A switch, as a table of functions would have to be relocated when the library is loaded. */
 static void run_tile(size_t rows, size_t vecs, const struct tile *t)

@@ -58,6 +58,14 @@ enum { LANES = VECTOR_BYTES / sizeof(real) };
 #define KERNEL_JOIN(name, isa, bits)  KERNEL_JOIN_(name, isa, bits)
 #define KERNEL(name)                  KERNEL_JOIN(name, KERNEL_ISA, KERNEL_BITS)
 
+/* A loop that is unrolled whole, so that arrays within become registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+#define foreach(i, count) UNROLL for (size_t i = 0; i < (count); i++)
+
 INLINE vec load(const real *p)
 {
     vec v;
@@ -125,12 +133,15 @@ INLINE vec not_above(real bound, vec x)
 #endif
 }
 
-/* The compilers make one instruction of this. */
 INLINE vec vsqrt(vec x)
 {
+#ifdef X86
+    return (vec)X86(sqrt)(x);
+#else
     for (int i = 0; i < LANES; i++)
         x[i] = LIBM(sqrt)(x[i]);
     return x;
+#endif
 }
 
 /* NaN where either is NaN. */

@@ -195,7 +195,7 @@ static void running_forward(ag_tape *tape, const struct record *r)
     const struct record *x = input_of(tape, r, 1);
     const struct kernels *k = tape->kernels;
     size_t n = (size_t)(x->count / r->count), size = n * element_size(tape);
-    keep_shadow(tape, input_of(tape, r, 0));
+    keep_shadow(tape, input_of(tape, r, 0), false);
     for (int64_t i = 0; i < r->count; i++) {
         const char *row = (const char *)x->data + (size_t)i * size;
         double statistic = row_sum(k, REDUCE_SUM, n, row) / (double)n;

@@ -49,6 +49,7 @@ BESIDE(avx512_64)
 
 const struct beside *beside(const char *isa, bool f64)
 {
+    (void)isa;
 #ifdef KERNELS_AVX512
     if (!strcmp(isa, "avx512"))
         return f64 ? &beside_avx512_64 : &beside_avx512_32;
