@@ -28,7 +28,8 @@ enum { OF_UNARY = BINARY_COUNT, WHERE = OF_UNARY + UNARY_COUNT };
 #define OPERATE(operation, expression)                                                             \
     case operation:                                                                                \
         for (; n - i >= LANES; i += LANES) {                                                       \
-            const vec x = load(in_x + i), y = load(in_y + i), c = load(in_c + i);                  \
+            const vec x = load(in_x + (i & xs)), y = load(in_y + (i & ys)),                        \
+                      c = load(in_c + (i & cs));                                                   \
             (void)y, (void)c;                                                                      \
             store(z + i, expression);                                                              \
         }                                                                                          \
@@ -59,56 +60,45 @@ static NOINLINE void run_part(size_t n, const real *in_x, const real *in_y, cons
     store_ends(z, result, n);
 }
 
-/* All inputs have n elements. */
+/* Where an input is one element, it is a whole register of the same one. */
 static NOINLINE void run_elements(size_t n, const real *in_x, const real *in_y, const real *in_c,
                                   unsigned mode, real *z)
 {
+    const size_t xs = mode & 1 ? (size_t)-1 : 0, ys = mode & 2 ? (size_t)-1 : 0,
+                 cs = mode & 4 ? (size_t)-1 : 0;
     size_t i = 0;
     switch (mode >> 3) {
         EACH_OPERATION(OPERATE)
     }
     if (i < n)
-        run_part(n - i, in_x + i, in_y + i, in_c + i, mode, z + i);
+        run_part(n - i, in_x + (i & xs), in_y + (i & ys), in_c + (i & cs), mode, z + i);
 }
 
-static NOINLINE void run_pow(size_t n, const real *x, const real *y, unsigned mode, real *z)
+static SELDOM void run_pow(size_t n, const real *x, const real *y, unsigned mode, real *z)
 {
     for (size_t i = 0; i < n; i++)
         z[i] = LIBM(pow)(x[mode & 1 ? i : 0], y[mode & 2 ? i : 0]);
 }
 
-static NOINLINE void run_with_scalars(size_t n, const real *x, const real *y, const real *c,
-                                      unsigned mode, real *z)
+/* A whole register of an input that is one element. */
+INLINE const real *repeated(const real *x, bool many, real *to)
 {
-    enum { CHUNK = 32 * LANES };
-    real repeated[3][CHUNK];
-    const real *in[3] = {x, y, c};
-    for (int i = 0; i < 3; i++)
-        if (!(mode >> i & 1)) {
-            vec one = splat(*in[i]);
-            for (size_t k = 0; k < n && k < CHUNK; k += LANES)
-                store(&repeated[i][k], one);
-            in[i] = repeated[i];
-        }
-    for (size_t some; n > 0; n -= some, z += some) {
-        some = n < CHUNK ? n : CHUNK;
-        run_elements(some, in[0], in[1], in[2], mode | 7, z);
-        for (int i = 0; i < 3; i++)
-            in[i] += mode >> i & 1 ? some : 0;
-    }
+    if (!many)
+        store(to, splat(*x));
+    return many ? x : to;
 }
 
 /* n > 0 */
 INLINE void run(size_t n, const real *x, const real *y, const real *c, unsigned mode, real *z)
 {
+    real full[3][LANES];
     if (mode >> 3 == BINARY_POW)
         run_pow(n, x, y, mode, z);
     else if (n < LANES)
         run_part(n, x, y, c, mode, z);
-    else if ((mode & 7) == 7)
-        run_elements(n, x, y, c, mode, z);
     else
-        run_with_scalars(n, x, y, c, mode, z);
+        run_elements(n, repeated(x, mode & 1, full[0]), repeated(y, mode & 2, full[1]),
+                     repeated(c, mode & 4, full[2]), mode, z);
 }
 
 /* Rows narrower than this, if there are more than a few, are gathered into runs before they are
@@ -144,8 +134,8 @@ INLINE bool is_run(const struct operand *x, size_t cols)
            (x->row == 0 && (x->col == 0 || cols == 1));
 }
 
-static NOINLINE void narrow_rows(size_t rows, size_t cols, const struct operand *const in[3],
-                                 unsigned operation, real *z)
+static SELDOM void narrow_rows(size_t rows, size_t cols, const struct operand *const in[3],
+                               unsigned operation, real *z)
 {
     real gathered[3][GATHERED + LANES];
     const int inputs = operation == WHERE ? 3 : 2;

@@ -30,8 +30,8 @@ typedef vec function(vec x, struct constants constants);
 
 /* Returns how many elements were done: it stops before the first two registers with an argument
  * that is unusual, if that makes a difference. The last two may overlap. */
-INLINE size_t usual_span(size_t n, const real *x, real *y, struct constants constants, function *f,
-                         uvec (*unusual)(vec x))
+INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, function *f,
+                   uvec (*unusual)(vec x))
 {
     for (size_t i = 0; i < n; i += PAIR) {
         size_t left = n - i < PAIR ? n - i : PAIR, some = left < LANES ? left : LANES;
@@ -48,43 +48,47 @@ INLINE size_t usual_span(size_t n, const real *x, real *y, struct constants cons
     return n;
 }
 
-/* The same for all arguments, but one register at a time: for what is seldom run. */
-INLINE void any_span(size_t n, const real *x, real *y, vec (*f)(vec x))
-{
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t some = n - i < LANES ? n - i : LANES;
-        store_part(y + i, f(load_part(x + i, some)), some);
-    }
-}
-
-#define FUNCTION(name, expression)                                                                 \
+#define FUNCTION(name)                                                                             \
     INLINE vec f_##name(vec x, struct constants constants)                                         \
     {                                                                                              \
         (void)constants;                                                                           \
-        return expression;                                                                         \
+        return v##name(x);                                                                         \
     }
 
 #define KERNEL_OF(name)                                                                            \
-    FUNCTION(name, v##name(x))                                                                     \
+    FUNCTION(name)                                                                                 \
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         (void)p;                                                                                   \
-        usual_span(n, x, y, (struct constants){{0}, {0}}, f_##name, NULL);                         \
+        span(n, x, y, (struct constants){{0}, {0}}, f_##name, NULL);                               \
     }
 
-#define QUICK_KERNEL_OF(name, unusual)                                                             \
-    FUNCTION(name, quick_##name(x))                                                                \
-    static NOINLINE void any_##name(size_t n, const real *x, real *y)                              \
-    {                                                                                              \
-        any_span(n, x, y, v##name);                                                                \
-    }                                                                                              \
+/* A function that does the usual arguments of a run up to the first other one, how many it tells;
+ * usual ones are from least to most, and others are left to `rest`. */
+struct partial {
+    size_t (*usual)(size_t n, const real *x, real *y);
+    real least, most, (*rest)(real x);
+};
+
+static SELDOM void finish(size_t n, size_t i, const real *x, real *y, struct partial p)
+{
+    for (size_t end = i; i < n; i = ++end) {
+        while (end < n && x[end] >= p.least && x[end] <= p.most)
+            end++;
+        if (end > i)
+            p.usual(end - i, x + i, y + i);
+        if (end < n)
+            y[end] = p.rest(x[end]);
+    }
+}
+
+#define PARTIAL_KERNEL_OF(name, least, most)                                                       \
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
-        const struct constants none = {{0}, {0}};                                                  \
-        size_t done = usual_span(n, x, y, none, f_##name, unusual);                                \
+        size_t done = usual_##name(n, x, y);                                                       \
         (void)p;                                                                                   \
         if (done < n)                                                                              \
-            any_##name(n - done, (const real *)x + done, (real *)y + done);                        \
+            finish(n, done, x, y, (struct partial){usual_##name, least, most, rest_##name});       \
     }
 
 #ifdef SCALES
@@ -92,49 +96,72 @@ KERNEL_OF(exp)
 KERNEL_OF(log)
 KERNEL_OF(sigmoid)
 #else
-QUICK_KERNEL_OF(exp, unusual_exp)
-QUICK_KERNEL_OF(log, unusual_log)
-QUICK_KERNEL_OF(sigmoid, unusual_exp)
+#define USUAL(name, unusual)                                                                       \
+    FUNCTION(name)                                                                                 \
+    static NOINLINE size_t usual_##name(size_t n, const real *x, real *y)                          \
+    {                                                                                              \
+        return span(n, x, y, (struct constants){{0}, {0}}, f_##name, unusual);                     \
+    }
+
+USUAL(exp, unusual_exp)
+USUAL(log, unusual_log)
+USUAL(sigmoid, unusual_exp)
+
+static real rest_exp(real x)
+{
+    return x < EXP_LEAST ? 0 : LIBM(exp)(x);
+}
+
+static real rest_log(real x)
+{
+    return LIBM(log)(x);
+}
+
+static real rest_sigmoid(real x)
+{
+    return x < 0 ? rest_exp(x) : x > 0 ? 1 : x;
+}
+
+PARTIAL_KERNEL_OF(exp, -EXP_USUAL, EXP_USUAL)
+PARTIAL_KERNEL_OF(log, LEAST_NORMAL, MOST_FINITE)
+PARTIAL_KERNEL_OF(sigmoid, -EXP_USUAL, EXP_USUAL)
 #endif
 KERNEL_OF(tanh)
 KERNEL_OF(erf)
 
 INLINE vec f_trig(vec x, struct constants constants)
 {
-    return trig_usual(x, (uvec)constants.a, (uvec)constants.b);
+    return vtrig(x, (uvec)constants.a, (uvec)constants.b);
 }
 
-static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, bool is_cos)
+static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, natural quarters, natural sign)
 {
-    const struct constants constants = {(vec)((uvec){0} + (natural)is_cos),
-                                        (vec)((uvec){0} + (is_cos ? 0 : SIGN_BIT))};
-    return usual_span(n, x, y, constants, f_trig, unusual_trig);
+    const struct constants constants = {(vec)((uvec){0} + quarters), (vec)((uvec){0} + sign)};
+    return span(n, x, y, constants, f_trig, unusual_trig);
 }
 
-/* Runs of usual arguments, others one by one by libm. */
-static NOINLINE void trig(size_t n, const real *x, real *y, bool is_cos)
+static size_t usual_sin(size_t n, const real *x, real *y)
 {
-    size_t i = usual_trig(n, x, y, is_cos);
-    for (size_t end = i; i < n; i = ++end) {
-        while (end < n && LIBM(fabs)(x[end]) <= MOST_USUAL)
-            end++;
-        usual_trig(end - i, x + i, y + i, is_cos);
-        if (end < n)
-            y[end] = is_cos ? LIBM(cos)(x[end]) : LIBM(sin)(x[end]);
-    }
+    return usual_trig(n, x, y, 0, SIGN_BIT);
 }
 
-void KERNEL(unary_sin)(size_t n, const void *x, void *y, const double p[2])
+static size_t usual_cos(size_t n, const real *x, real *y)
 {
-    (void)p;
-    trig(n, x, y, false);
+    return usual_trig(n, x, y, 1, 0);
 }
 
-void KERNEL(unary_cos)(size_t n, const void *x, void *y, const double p[2])
+static real rest_sin(real x)
 {
-    (void)p;
-    trig(n, x, y, true);
+    return LIBM(sin)(x);
 }
+
+static real rest_cos(real x)
+{
+    return LIBM(cos)(x);
+}
+
+PARTIAL_KERNEL_OF(sin, -MOST_USUAL, MOST_USUAL)
+PARTIAL_KERNEL_OF(cos, -MOST_USUAL, MOST_USUAL)
 
 INLINE vec f_affine(vec x, struct constants constants)
 {
@@ -144,5 +171,5 @@ INLINE vec f_affine(vec x, struct constants constants)
 void KERNEL(unary_affine)(size_t n, const void *x, void *y, const double p[2])
 {
     const struct constants constants = {splat((real)p[0]), splat((real)p[1])};
-    usual_span(n, x, y, constants, f_affine, NULL);
+    span(n, x, y, constants, f_affine, NULL);
 }

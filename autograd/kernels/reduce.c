@@ -137,8 +137,8 @@ static NOINLINE real line(size_t n, const real *x, enum reduce kind)
 }
 
 /* WIDE columns at most, each of more than BLOCK rows. */
-static NOINLINE void high_columns(size_t n, size_t cols, size_t stride, const real *x, real *y,
-                                  enum reduce kind)
+static SELDOM void high_columns(size_t n, size_t cols, size_t stride, const real *x, real *y,
+                                enum reduce kind)
 {
     real stack[LEVELS][WIDE];
     size_t depth = 0, registers = (cols + LANES - 1) / LANES * LANES;
@@ -162,7 +162,7 @@ static NOINLINE void all_columns(size_t n, size_t cols, const real *x, real *y, 
             high_columns(n, cols - c < WIDE ? cols - c : WIDE, cols, x + c, y + c, kind);
 }
 
-static NOINLINE void narrow_columns(size_t n, size_t inner, const real *x, real *y, enum reduce kind)
+static SELDOM void narrow_columns(size_t n, size_t inner, const real *x, real *y, enum reduce kind)
 {
     real sums[2][WIDE];
     size_t group = 1, from = 0;
@@ -182,7 +182,7 @@ static NOINLINE void narrow_columns(size_t n, size_t inner, const real *x, real 
     memcpy(y, sums[from], inner * sizeof(real));
 }
 
-static NOINLINE real long_line(size_t n, const real *x, enum reduce kind)
+static SELDOM real long_line(size_t n, const real *x, enum reduce kind)
 {
     real sums[WIDE], two[2];
     size_t left = n % WIDE;

@@ -48,8 +48,10 @@ enum { LANES = VECTOR_BYTES / sizeof(real) };
 
 /* For functions that take a function or a flag that is constant where they are called. */
 #define INLINE static inline __attribute__((always_inline))
-/* For what is seldom run or too long to repeat. */
+/* For what is too long to repeat, and for what is not run often enough to be made fast, but small.
+ */
 #define NOINLINE __attribute__((noinline))
+#define SELDOM   __attribute__((noinline, cold))
 
 /* A kernel's symbol in this build: KERNEL(matmul) is matmul_avx2_32, say. */
 #define KERNEL_JOIN_(name, isa, bits) name##_##isa##_##bits

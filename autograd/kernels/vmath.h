@@ -6,8 +6,7 @@
  * Method: reduce to a small interval, evaluate a polynomial (Muller, Elementary Functions, 3rd ed.,
  * ch. 3 and 11), put the exponent back through the bits.
  *
- * Some functions have a quick form, quick_f, which gives the bits of vf but only for usual
- * arguments: where unusual_f sets no sign bit. */
+ * Some functions are only for usual arguments: where unusual_f sets no sign bit. */
 #ifndef TAPEGRAD_KERNELS_VMATH_H
 #define TAPEGRAD_KERNELS_VMATH_H
 
@@ -61,15 +60,13 @@ INLINE vec with_sign(vec x, vec y)
 #if KERNEL_BITS == 32
 #define LN2_HIGH  0x1.62e4p-1f /* 15 bits: times an exponent it is exact */
 #define LN2_LOW   0x1.7f7d1cp-20f
-#define EXP_LEAST -104.0f
-#define EXP_MOST  89.0f
-#define EXP_USUAL 87.0f /* exp of +-this is a normal number */
+#define EXP_USUAL 87.0f   /* exp of +-this is a normal number, */
+#define EXP_LEAST -104.0f /* below this it is 0 */
 #else
 #define LN2_HIGH  0x1.62e42fefa0000p-1
 #define LN2_LOW   0x1.cf79abc9e3b3ap-40
-#define EXP_LEAST -746.0
-#define EXP_MOST  710.0
 #define EXP_USUAL 708.0
+#define EXP_LEAST -746.0
 #endif
 
 /* Where a register can be indexed, exp(x) = 2^n exp(r) with n in steps of 1/STEPS, whose fractional
@@ -229,11 +226,6 @@ INLINE vec vexp(vec x)
     return (vec)X86(scalef)(exp_step(n, LOOK_UP(steps, n.bits), false), n.n);
 }
 
-INLINE vec quick_exp(vec x)
-{
-    return vexp(x);
-}
-
 /* e / (e + 1) with e = exp(x), which is bounded where it cannot matter any more. */
 INLINE vec vsigmoid(vec x)
 {
@@ -248,48 +240,21 @@ INLINE uvec unusual_exp(vec x)
     return (uvec)splat(EXP_USUAL) - (uvec)vabs(x);
 }
 
-/* The bits of a step times 2^n, n in the bits of an exponent. */
-INLINE vec step_of(struct reduced x, uvec n)
-{
-    return (vec)((n & (natural)-1 << FRACTION) + (uvec)LOOK_UP(steps, x.bits));
-}
-
-INLINE vec exp_usual(vec x, bool precise)
+INLINE vec exp_by_bits(vec x, bool precise)
 {
     struct reduced n = reduce_exp(x, 0, STEPS);
-    return exp_step(n, step_of(n, n.bits << (FRACTION - STEP_BITS)), precise);
-}
-
-/* The two factors that 2^n is made of are in range wherever the result is, so that only the last
- * product rounds to a subnormal number or overflows. */
-INLINE vec exp_up_to(real most, vec x, bool precise)
-{
-    struct reduced n = reduce_exp(not_above(most, not_below(EXP_LEAST, x)), BIAS * 2, STEPS);
-    uvec exponent = n.bits << (FRACTION - STEP_BITS), half = (exponent >> 1) & EXPONENT_MASK;
-    vec step = step_of(n, exponent - half - ((natural)BIAS << FRACTION));
-    return exp_step(n, step, precise) * (vec)half;
-}
-
-INLINE vec quick_exp(vec x)
-{
-    return exp_usual(x, false);
+    uvec exponent = n.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
+    return exp_step(n, (vec)(exponent + (uvec)LOOK_UP(steps, n.bits)), precise);
 }
 
 INLINE vec vexp(vec x)
 {
-    return exp_up_to(EXP_MOST, x, false);
+    return exp_by_bits(x, false);
 }
 
-INLINE vec quick_sigmoid(vec x)
-{
-    vec e = exp_usual(x, true);
-    return e / (e + 1);
-}
-
-/* e / (e + 1) with e = exp(x), which is bounded where it cannot matter any more. */
 INLINE vec vsigmoid(vec x)
 {
-    vec e = exp_up_to(EXP_MOST / 2, x, true);
+    vec e = exp_by_bits(x, true);
     return e / (e + 1);
 }
 #endif
@@ -298,7 +263,7 @@ INLINE vec vsigmoid(vec x)
  * is not made of the rounded E, so that its error does not count twice. */
 INLINE vec vtanh(vec x)
 {
-    vec t = not_below(-EXP_MOST / 4, (vec)((uvec)x | SIGN_BIT));
+    vec t = not_below(-EXP_USUAL / 4, (vec)((uvec)x | SIGN_BIT));
     struct reduced n = reduce_exp(t + t, BIAS, 1);
     vec power = (vec)(n.bits << FRACTION);
     vec e = polynomial(n.r, exp_long + 1, COUNT(exp_long) - 1) * n.r * n.r + n.r;
@@ -331,7 +296,7 @@ INLINE vec verf(vec x)
     const real near = 1, most = 6;
 #endif
     vec t = not_above(most, vabs(x));
-    vec far = with_sign(1 - quick_exp(polynomial(t, q, COUNT(q)) * t), x);
+    vec far = with_sign(1 - vexp(polynomial(t, q, COUNT(q)) * t), x);
     return blend(t < near, polynomial(x * x, p, COUNT(p)) * x + x, far);
 }
 

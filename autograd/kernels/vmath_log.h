@@ -2,6 +2,8 @@
 #ifndef TAPEGRAD_KERNELS_VMATH_LOG_H
 #define TAPEGRAD_KERNELS_VMATH_LOG_H
 
+#include <float.h>
+
 #include "vmath.h"
 
 #ifdef SCALES
@@ -76,17 +78,25 @@ INLINE vec fused(vec a, vec b, vec c)
 #endif
 }
 
-/* Normal numbers above 0. */
+/* Usual are normal numbers above 0. */
+#if KERNEL_BITS == 32
+#define LEAST_NORMAL FLT_MIN
+#define MOST_FINITE  FLT_MAX
+#else
+#define LEAST_NORMAL DBL_MIN
+#define MOST_FINITE  DBL_MAX
+#endif
+
 INLINE uvec unusual_log(vec x)
 {
     const natural least = (natural)1 << FRACTION, most = EXPONENT_MASK - 1;
     return ((uvec)x - least) | (most - (uvec)x);
 }
 
-/* log(2^shift x) for numbers x that are usual: x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m =
+/* x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m =
  * 2 atanh(s) with s = (m-1)/(m+1), arranged as in FreeBSD's e_log.c so that m - 1 enters unrounded.
  */
-INLINE vec log_shifted(vec x, vec shift)
+INLINE vec vlog(vec x)
 {
 #if KERNEL_BITS == 32
     static const real c[] = {0x1.55557ap-1f, 0x1.995ec2p-2f, 0x1.31e3fep-2f};
@@ -100,31 +110,13 @@ INLINE vec log_shifted(vec x, vec shift)
     const uvec root_bits = (uvec)splat(root);
     const vec integer_bits = splat((real)((natural)1 << FRACTION));
     uvec bits = (uvec)x + ((uvec)splat(1) - root_bits);
-    vec n = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS) + shift;
+    vec n = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS);
     vec f = (vec)((bits & (((natural)1 << FRACTION) - 1)) + root_bits) - 1;
     vec s = f / (f + 2), z = s * s, half = R(0.5) * f * f;
     vec tail = s * fused(z, polynomial(z, c, COUNT(c)), half);
     return n * LN2_HIGH - ((half - fused(n, splat(LN2_LOW), tail)) - f);
 }
 
-INLINE vec quick_log(vec x)
-{
-    return log_shifted(x, splat(0));
-}
-
-INLINE vec vlog(vec x)
-{
-#if KERNEL_BITS == 32
-    const real least = 0x1p-126f, scale = 0x1p24f;
-#else
-    const real least = 0x1p-1022, scale = 0x1p53;
-#endif
-    ivec subnormal = (ivec)(x < least);
-    vec y = log_shifted(blend(subnormal, x * scale, x),
-                        blend(subnormal, splat(-FRACTION - 1), splat(0)));
-    y = blend(x > 0, y, blend(x == 0, splat((real)-INFINITY), splat((real)NAN)));
-    return blend(x < (real)INFINITY, y, x);
-}
 #endif
 
 #endif

@@ -43,7 +43,7 @@ static const real half_pi[] = {0x1.921fb54440000p+0, 0x1.68c234c4c4000p-39, 0x1.
 #endif
 
 /* sin(|x| + quarters pi/2), with the sign of x on top where `sign` is the sign bit. */
-INLINE vec trig_usual(vec x, uvec quarters, uvec sign)
+INLINE vec vtrig(vec x, uvec quarters, uvec sign)
 {
     vec r = vabs(x), rounded = r * R(0x1.45f306dc9c883p-1) + ROUNDER, n = rounded - ROUNDER;
     for (int i = 0; i < COUNT(half_pi); i++)
