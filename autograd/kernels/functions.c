@@ -1,12 +1,10 @@
-/* Element-wise kernels of mathematical functions. Each function of a register is made a kernel by
- * one mechanism, which works on two registers at a time. */
+/* Element-wise kernels of mathematical functions: each function of a register is made a kernel by
+ * one mechanism. */
 #include "internal.h"
 #include "lanes.h"
 #include "vmath.h"
 #include "vmath_log.h"
 #include "vmath_trig.h"
-
-enum { PAIR = 2 * LANES };
 
 INLINE bool any_sign(uvec bits)
 {
@@ -28,22 +26,19 @@ struct constants {
 };
 typedef vec function(vec x, struct constants constants);
 
-/* Returns how many elements were done: it stops before the first two registers with an argument
- * that is unusual, if that makes a difference. The last two may overlap. */
+/* Returns how many elements were done: it stops before a register with an argument that is unusual,
+ * if that makes a difference. */
 INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, function *f,
                    uvec (*unusual)(vec x))
 {
-    for (size_t i = 0; i < n; i += PAIR) {
-        size_t left = n - i < PAIR ? n - i : PAIR, some = left < LANES ? left : LANES;
-        vec a = load_part(x + i, some), b = left < LANES ? a : load(x + i + left - LANES);
-        uvec signs = unusual ? unusual(a) | unusual(b) : (uvec){0};
-        a = f(a, constants);
-        b = f(b, constants);
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t some = n - i < LANES ? n - i : LANES;
+        vec v = load_part(x + i, some);
+        uvec signs = unusual ? unusual(v) : (uvec){0};
+        v = f(v, constants);
         if (unusual && any_sign(signs))
             return i;
-        store_part(y + i, a, some);
-        if (left >= LANES)
-            store(y + i + left - LANES, b);
+        store_part(y + i, v, some);
     }
     return n;
 }
@@ -70,25 +65,26 @@ struct partial {
     real least, most, (*rest)(real x);
 };
 
-static SELDOM void finish(size_t n, size_t i, const real *x, real *y, struct partial p)
+static SELDOM void finish(size_t n, size_t i, const real *x, real *y, const struct partial *p)
 {
     for (size_t end = i; i < n; i = ++end) {
-        while (end < n && x[end] >= p.least && x[end] <= p.most)
+        while (end < n && x[end] >= p->least && x[end] <= p->most)
             end++;
         if (end > i)
-            p.usual(end - i, x + i, y + i);
+            p->usual(end - i, x + i, y + i);
         if (end < n)
-            y[end] = p.rest(x[end]);
+            y[end] = p->rest(x[end]);
     }
 }
 
 #define PARTIAL_KERNEL_OF(name, least, most)                                                       \
+    static const struct partial partial_##name = {usual_##name, least, most, rest_##name};         \
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         size_t done = usual_##name(n, x, y);                                                       \
         (void)p;                                                                                   \
         if (done < n)                                                                              \
-            finish(n, done, x, y, (struct partial){usual_##name, least, most, rest_##name});       \
+            finish(n, done, x, y, &partial_##name);                                                \
     }
 
 #ifdef SCALES

@@ -31,9 +31,15 @@
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 /* c[0] + c[1] x + ..., long ones as even and odd part so that neither waits for the other. */
+#ifdef __FMA__
+#define LONG 7
+#else
+#define LONG 6
+#endif
+
 INLINE vec polynomial(vec x, const real *c, int terms)
 {
-    const int step = terms > 6 ? 2 : 1;
+    const int step = terms >= LONG ? 2 : 1;
     const vec by = step == 2 ? x * x : x;
     vec even = splat(c[(terms - 1) / step * step]), odd = splat(c[terms / step * step - 1]);
     for (int i = (terms - 1) / step * step - step; i >= 0; i -= step)
