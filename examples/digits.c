@@ -170,6 +170,30 @@ bool digits_get(struct digits *train, struct digits *test, const char *directory
             nn_fail(error, "%s: training and test images differ in size", directory));
 }
 
+/* ---- For training ---- */
+
+/* Four times a coin is tossed for each image: whether it moves to the right, left, down and up. */
+ag_tensor digits_moved(ag_tensor images)
+{
+    ag_tensor one = ag_full(images.tape, AG_SHAPE(ag_shape_of(images).dim[0], 1, 1, 1), 1.0);
+    for (int way = 0; way < 4; way++) {
+        ag_shape before = {4, {0}}, after = {4, {0}};
+        ag_ranges kept = AG_RANGES(AG_ALL, AG_ALL, AG_ALL, AG_ALL);
+        int axis = way < 2 ? 3 : 2;
+        if (way % 2) {
+            after.dim[axis] = 1;
+            kept.range[axis].start = 1;
+        } else {
+            before.dim[axis] = 1;
+            kept.range[axis].stop = -1;
+        }
+        ag_tensor moved = ag_slice(ag_pad(images, before, after, 0.0), kept);
+        ag_tensor coin = ag_mul_scalar(ag_dropout(one, 0.5, true), 0.5); /* 0 or 1 */
+        images = ag_add(images, ag_mul(coin, ag_sub(moved, images)));
+    }
+    return images;
+}
+
 /* ---- The report ---- */
 
 void digits_report(const struct digits *digits, const float *predicted)

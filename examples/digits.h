@@ -18,6 +18,10 @@ void digits_free(struct digits *digits); /* {0} is allowed */
 bool digits_get(struct digits *train, struct digits *test, const char *directory, uint64_t seed,
                 nn_error *error);
 
+/* Images (N, 1, side, side), each moved by up to a pixel either way, anew each time: more to train
+ * on. */
+ag_tensor digits_moved(ag_tensor images);
+
 /* Prints how often each digit (row) was taken for another (column), and the accuracy; predicted is
  * (count). */
 void digits_report(const struct digits *digits, const float *predicted);

@@ -43,7 +43,7 @@ static ag_tensor network(const struct network *n, ag_tensor x)
 static ag_tensor digits_loss(void *context, ag_tensor rows)
 {
     const struct network *n = context;
-    ag_tensor logits = network(n, ag_take(n->images, rows));
+    ag_tensor logits = network(n, digits_moved(ag_take(n->images, rows)));
     return nn_cross_entropy(logits, ag_take(n->labels, rows), NN_MEAN);
 }
 

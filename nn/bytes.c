@@ -89,8 +89,7 @@ void nn_bytes_print(struct nn_bytes *bytes, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    char none[1];
-    size_t length = (size_t)vsnprintf(none, 0, format, arguments);
+    size_t length = (size_t)vsnprintf(NULL, 0, format, arguments);
     if (nn_bytes_reserve(bytes, length + 1)) {
         vsnprintf((char *)bytes->at + bytes->size, length + 1, format, again);
         bytes->size += length;

@@ -22,7 +22,7 @@ enum {
     B_BLOCK = (4 << 20) / sizeof(real), /* elements of a block of op(B) */
     B_DIRECT = 32768 / sizeof(real),    /* op(B) up to this size is read in place */
     PACKED = 16384 / sizeof(real),      /* elements of a strip or panel packed at a time */
-    GROUP = 16 * TILE_ROWS,             /* rows of A packed before they are used */
+    GROUP = 64 / TILE_ROWS * TILE_ROWS, /* rows of A that all of op(B) passes by at a time */
     REUSE = 4                           /* packing pays when the copy is read this many times */
 };
 

@@ -16,19 +16,22 @@
  * element of A fills a register, for want of an instruction that loads it into all lanes. */
 enum { WIDE = 8 };
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { TILE_ROWS = 8, TILE_VECS = 3, SPREAD = 0, K_BLOCK = 512, A_ROWS = 4096, A_COLUMNS = 4096 };
+enum { TILE_ROWS = 8, TILE_VECS = 3, SPREAD = 0 };
+enum { K_BLOCK = 4096 / sizeof(real), A_ROWS = 16384, A_COLUMNS = 4096 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 3, 4, 8, 3, 8, 8, 8, 8, 8, 8
 #define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
 #define EACH_TILE(_)        ONE_HIGH(_) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 8)
 #elif defined(__FMA__)
-enum { TILE_ROWS = 6, TILE_VECS = 2, SPREAD = 0, K_BLOCK = 256, A_ROWS = 4096, A_COLUMNS = 512 };
+enum { TILE_ROWS = 6, TILE_VECS = 2, SPREAD = 0 };
+enum { K_BLOCK = 256, A_ROWS = 4096, A_COLUMNS = 512 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
 #define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2)
 #define EACH_TILE(_)        ONE_HIGH(_) EACH_WIDTH(_, 2) EACH_WIDTH(_, 3) EACH_WIDTH(_, 4) EACH_WIDTH(_, 6)
 #else
-enum { TILE_ROWS = 2, TILE_VECS = 6, SPREAD = 1, K_BLOCK = 256, A_ROWS = 0, A_COLUMNS = 0 };
+enum { TILE_ROWS = 2, TILE_VECS = 6, SPREAD = 1 };
+enum { K_BLOCK = 256, A_ROWS = 0, A_COLUMNS = 0 };
 #define HEIGHTS      0, 1, 2, 2
 #define ONE_HIGH(_)  _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8)
 #define TWO_HIGH(_)  _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4) _(2, 5) _(2, 6)
