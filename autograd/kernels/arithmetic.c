@@ -1,47 +1,48 @@
-/* Element-wise kernels of a few instructions an element: arithmetic, comparisons and choices, and
- * broadcasting for all of them. */
+/* Element-wise kernels of a few instructions an element: arithmetic, comparisons and choices. */
 #include "internal.h"
 #include "lanes.h"
+#include "shared.h"
 
-/* What is done with a register of each input. The names go on where enum binary ends. */
+/* What is done with a register of each of one, two or three inputs; the names go on where enum
+ * binary ends. */
 enum { OF_UNARY = BINARY_COUNT, WHERE = OF_UNARY + UNARY_COUNT };
 #define EACH_OPERATION(_)                                                                          \
-    _(BINARY_ADD, x + y)                                                                           \
-    _(BINARY_SUB, x - y)                                                                           \
-    _(BINARY_MUL, x *y)                                                                            \
-    _(BINARY_DIV, x / y)                                                                           \
-    _(BINARY_MAXIMUM, maximum(x, y))                                                               \
-    _(BINARY_MINIMUM, minimum(x, y))                                                               \
-    _(BINARY_GREATER, blend(x > y, splat(1), splat(0)))                                            \
-    _(BINARY_SIGMOID_SLOPE, x *(y * (1 - y)))                                                      \
-    _(BINARY_TANH_SLOPE, x *(1 - y * y))                                                           \
-    _(BINARY_RELU_SLOPE, blend(y > 0, x, splat(0)))                                                \
-    _(OF_UNARY + UNARY_NEG, -x)                                                                    \
-    _(OF_UNARY + UNARY_SQRT, vsqrt(x))                                                             \
-    _(OF_UNARY + UNARY_SQUARE, x * x)                                                              \
-    _(OF_UNARY + UNARY_RELU, blend(x <= 0, splat(0), x))                                           \
-    _(OF_UNARY + UNARY_RECIPROCAL, 1 / x)                                                          \
-    _(OF_UNARY + UNARY_ABS, (vec)((uvec)x & (natural)-1 >> 1))                                     \
-    _(OF_UNARY + UNARY_SIGN, blend(x > 0, splat(1), blend(x < 0, splat(-1), x)))                   \
-    _(WHERE, blend(x != 0, y, c))
+    _(2, BINARY_ADD, x + y)                                                                        \
+    _(2, BINARY_SUB, x - y)                                                                        \
+    _(2, BINARY_MUL, x *y)                                                                         \
+    _(2, BINARY_DIV, x / y)                                                                        \
+    _(2, BINARY_MAXIMUM, maximum(x, y))                                                            \
+    _(2, BINARY_MINIMUM, minimum(x, y))                                                            \
+    _(2, BINARY_GREATER, blend(x > y, splat(1), splat(0)))                                         \
+    _(2, BINARY_SIGMOID_SLOPE, x *(y * (1 - y)))                                                   \
+    _(2, BINARY_TANH_SLOPE, x *(1 - y * y))                                                        \
+    _(2, BINARY_RELU_SLOPE, blend(y > 0, x, splat(0)))                                             \
+    _(1, OF_UNARY + UNARY_NEG, -x)                                                                 \
+    _(1, OF_UNARY + UNARY_SQRT, vsqrt(x))                                                          \
+    _(1, OF_UNARY + UNARY_SQUARE, x * x)                                                           \
+    _(1, OF_UNARY + UNARY_RELU, blend(x <= 0, splat(0), x))                                        \
+    _(1, OF_UNARY + UNARY_RECIPROCAL, 1 / x)                                                       \
+    _(1, OF_UNARY + UNARY_ABS, (vec)((uvec)x & (natural)-1 >> 1))                                  \
+    _(1, OF_UNARY + UNARY_SIGN, blend(x > 0, splat(1), blend(x < 0, splat(-1), x)))                \
+    _(3, WHERE, blend(x != 0, y, c))
 
-#define OPERATE(operation, expression)                                                             \
+#define OPERATE(inputs, operation, expression)                                                     \
     case operation:                                                                                \
         for (; n - i >= LANES; i += LANES) {                                                       \
-            const vec x = load(in_x + (i & xs)), y = load(in_y + (i & ys)),                        \
-                      c = load(in_c + (i & cs));                                                   \
+            const vec x = load(in_x);                                                              \
+            in_x += x_step;                                                                        \
+            const vec y = inputs > 1 ? load(in_y) : x, c = inputs > 2 ? load(in_c) : x;            \
+            in_y += inputs > 1 ? y_step : 0;                                                       \
+            in_c += inputs > 2 ? c_step : 0;                                                       \
             (void)y, (void)c;                                                                      \
             store(z + i, expression);                                                              \
         }                                                                                          \
         break;
-#define OPERATE_ON_PART(operation, expression)                                                     \
+#define OPERATE_ON_PART(inputs, operation, expression)                                             \
     case operation: {                                                                              \
         result = expression;                                                                       \
         break;                                                                                     \
     }
-
-/* A run of n elements of z. Input i has n elements, too, if bit i of `mode` is set, else one for
- * all of them; above these bits is the operation. Inputs that it has not are the first again. */
 
 /* n < LANES */
 static NOINLINE void run_part(size_t n, const real *in_x, const real *in_y, const real *in_c,
@@ -64,14 +65,14 @@ static NOINLINE void run_part(size_t n, const real *in_x, const real *in_y, cons
 static NOINLINE void run_elements(size_t n, const real *in_x, const real *in_y, const real *in_c,
                                   unsigned mode, real *z)
 {
-    const size_t xs = mode & 1 ? (size_t)-1 : 0, ys = mode & 2 ? (size_t)-1 : 0,
-                 cs = mode & 4 ? (size_t)-1 : 0;
+    const size_t x_step = (mode & 1) * LANES, y_step = (mode >> 1 & 1) * LANES,
+                 c_step = (mode >> 2 & 1) * LANES;
     size_t i = 0;
     switch (mode >> 3) {
         EACH_OPERATION(OPERATE)
     }
     if (i < n)
-        run_part(n - i, in_x + (i & xs), in_y + (i & ys), in_c + (i & cs), mode, z + i);
+        run_part(n - i, in_x, in_y, in_c, mode, z + i);
 }
 
 static SELDOM void run_pow(size_t n, const real *x, const real *y, unsigned mode, real *z)
@@ -88,117 +89,37 @@ INLINE const real *repeated(const real *x, bool many, real *to)
     return many ? x : to;
 }
 
-/* n > 0 */
-INLINE void run(size_t n, const real *x, const real *y, const real *c, unsigned mode, real *z)
+static NOINLINE void run_any(size_t n, const void *x, const void *y, const void *c, unsigned mode,
+                             void *z)
 {
     real full[3][LANES];
     if (mode >> 3 == BINARY_POW)
         run_pow(n, x, y, mode, z);
-    else if (n < LANES)
-        run_part(n, x, y, c, mode, z);
     else
         run_elements(n, repeated(x, mode & 1, full[0]), repeated(y, mode & 2, full[1]),
                      repeated(c, mode & 4, full[2]), mode, z);
 }
 
-/* Rows narrower than this, if there are more than a few, are gathered into runs before they are
- * worked on. */
-enum { NARROW = 4 * LANES, FEW = 8, GATHERED = 32 * LANES };
-
-/* Writes rows of an operand one behind the other; may write up to a register too much. */
-static NOINLINE void gather(const struct operand *x, size_t rows, size_t cols, real *to)
+/* An element_run. */
+static void run(size_t n, const void *x, const void *y, const void *c, unsigned mode, void *z)
 {
-    const real *from = x->data;
-    if (x->row == 0) {
-        memcpy(to, from, cols * sizeof(real));
-        for (size_t done = cols, all = rows * cols; done < all;) {
-            size_t more = done < all - done ? done : all - done;
-            memcpy(to + done, to, more * sizeof(real));
-            done += more;
-        }
-        return;
-    }
-    for (size_t r = 0; r < rows; r++, from += x->row, to += cols) {
-        if (x->col == 1)
-            memcpy(to, from, cols * sizeof(real));
-        else
-            for (size_t c = 0; c < cols; c += LANES)
-                store(to + c, splat(*from));
-    }
-}
-
-/* Several rows of an operand are one run of elements, or one element. */
-INLINE bool is_run(const struct operand *x, size_t cols)
-{
-    return (x->row == (ptrdiff_t)cols && (x->col == 1 || cols == 1)) ||
-           (x->row == 0 && (x->col == 0 || cols == 1));
-}
-
-static SELDOM void narrow_rows(size_t rows, size_t cols, const struct operand *const in[3],
-                               unsigned operation, real *z)
-{
-    real gathered[3][GATHERED + LANES];
-    const int inputs = operation == WHERE ? 3 : 2;
-    size_t most = GATHERED / cols;
-    for (size_t r = 0; r < rows; r += most) {
-        size_t some = most < rows - r ? most : rows - r;
-        const real *at[3];
-        unsigned mode = operation << 3 | 7;
-        for (int i = 0; i < inputs; i++) {
-            const struct operand rest = {(const real *)in[i]->data + (ptrdiff_t)r * in[i]->row,
-                                         in[i]->row, in[i]->col};
-            at[i] = rest.data;
-            if (is_run(&rest, cols)) {
-                mode ^= (unsigned)(rest.row == 0) << i;
-                continue;
-            }
-            at[i] = gathered[i];
-            if (r == 0 || rest.row != 0)
-                gather(&rest, some, cols, gathered[i]);
-        }
-        run(some * cols, at[0], at[1], at[inputs == 3 ? 2 : 0], mode, z + r * cols);
-    }
-}
-
-INLINE unsigned bits(bool x, bool y, bool c)
-{
-    return (unsigned)x | (unsigned)y << 1 | (unsigned)c << 2;
-}
-
-/* All rows as one run where the strides allow it, else some at a time. */
-static NOINLINE void broadcast(size_t rows, size_t cols, const struct operand *x,
-                               const struct operand *y, const struct operand *c, real *z,
-                               unsigned operation)
-{
-    const real *at_x = x->data, *at_y = y->data, *at_c = c->data;
-    const bool binary = operation != WHERE;
-    unsigned mode = operation << 3 | bits(x->col, y->col, binary || c->col);
-    if (rows == 0 || cols == 0)
-        return;
-    if (rows > 1 && is_run(x, cols) && is_run(y, cols) && is_run(c, cols)) {
-        mode = operation << 3 | bits(x->row, y->row, binary || c->row);
-        cols *= rows;
-        rows = 1;
-    }
-    if (cols < NARROW && rows > FEW) {
-        narrow_rows(rows, cols, (const struct operand *[]){x, y, c}, operation, z);
-        return;
-    }
-    for (; rows > 0; rows--, z += cols) {
-        run(cols, at_x, at_y, at_c, mode, z);
-        at_x += x->row;
-        at_y += y->row;
-        at_c += c->row;
-    }
+    if (mode >> 3 == BINARY_POW || (n >= LANES && (mode & 7) != 7))
+        run_any(n, x, y, c, mode, z);
+    else if (n < LANES)
+        run_part(n, x, y, c, mode, z);
+    else
+        run_elements(n, x, y, c, mode, z);
 }
 
 static NOINLINE void binary(size_t rows, size_t cols, const struct operand *x,
                             const struct operand *y, real *z, unsigned operation)
 {
+    unsigned many = (unsigned)(x->col != 0) | (unsigned)(y->col != 0) << 1 | 4;
     if (rows == 1 && cols > 0)
-        run(cols, x->data, y->data, x->data, operation << 3 | bits(x->col, y->col, true), z);
+        run(cols, x->data, y->data, x->data, operation << 3 | many, z);
     else
-        broadcast(rows, cols, x, y, x, z, operation);
+        kernels_broadcast(run, sizeof(real), rows, cols, 2, (const struct operand *[]){x, y},
+                          operation << 3, z);
 }
 
 #define BINARY(id, name)                                                                           \
@@ -213,7 +134,8 @@ EACH_BINARY(BINARY)
 void KERNEL(where)(size_t rows, size_t cols, const struct operand *condition,
                    const struct operand *x, const struct operand *y, void *z)
 {
-    broadcast(rows, cols, condition, x, y, z, WHERE);
+    kernels_broadcast(run, sizeof(real), rows, cols, 3, (const struct operand *[]){condition, x, y},
+                      WHERE << 3, z);
 }
 
 static NOINLINE void unary(size_t n, const real *x, real *y, unsigned operation)

@@ -1,15 +1,9 @@
-/* Reductions over the middle axis, and transposition.
- *
- * Order of summation, the same for every position along `outer`: columns are summed side by side,
- * each in blocks of BLOCK rows from top to bottom, the blocks' sums pairwise as in a binary counter
- * (N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 4.2), so that the error
- * grows with BLOCK + log n. A long narrow array (n, inner) is first read as one of g rows in one,
- * (n/g, g*inner), as wide as WIDTH registers at most; the g partial results of a column are folded
- * in halves, and that of the rows left over is added. */
+/* Reductions over the middle axis (shared.c has their order), and transposition. */
 #include "internal.h"
 #include "lanes.h"
+#include "shared.h"
 
-enum { BLOCK = 64, LEVELS = 64, WIDTH = 4, WIDE = WIDTH * LANES, FEW = 16, LINE = 2 * WIDE };
+enum { WIDTH = 4, WIDE = WIDTH * LANES };
 
 /* What is done with an element first and with two results: a minimum is the maximum of what is
  * negative, which `flip` makes it; `square` is for sums alone. */
@@ -22,12 +16,6 @@ INLINE struct way way_of(enum reduce kind)
 {
     return (struct way){kind == REDUCE_MAX || kind == REDUCE_MIN, kind == REDUCE_SUM_SQUARES,
                         kind == REDUCE_MIN ? (natural)1 << (KERNEL_BITS - 1) : 0};
-}
-
-/* How results are brought together. */
-INLINE enum reduce again(enum reduce kind)
-{
-    return kind == REDUCE_SUM_SQUARES ? REDUCE_SUM : kind;
 }
 
 INLINE vec first(vec x, struct way way)
@@ -78,10 +66,8 @@ INLINE void columns_by(size_t rows, size_t cols, size_t stride, const real *x, r
     }
 }
 
-/* y[c] = x[0][c] + ... + x[rows-1][c] for c < cols, from top to bottom; y may be x if cols is whole
- * registers. */
-static NOINLINE void columns(size_t rows, size_t cols, size_t stride, const real *x, real *y,
-                             enum reduce kind)
+static void columns(size_t rows, size_t cols, size_t stride, const void *x, void *y,
+                    enum reduce kind)
 {
     struct way way = way_of(kind);
     if (way.extreme)
@@ -126,89 +112,22 @@ INLINE real line_by(size_t n, const real *x, real rest, struct way way)
     return last(both(sum, SWAP_LANES(1, sum), way), way)[0];
 }
 
-/* x[0] + ... + x[n-1], in the order of lanes */
-static NOINLINE real line(size_t n, const real *x, enum reduce kind)
+static void line(size_t n, const void *x, void *y, enum reduce kind)
 {
     struct way way = way_of(kind);
     if (way.extreme)
-        return line_by(n, x, (real)(way.flip ? INFINITY : -INFINITY),
-                       (struct way){.extreme = true, .flip = way.flip});
-    return line_by(n, x, -(real)0, (struct way){.square = way.square});
-}
-
-/* WIDE columns at most, each of more than BLOCK rows. */
-static SELDOM void high_columns(size_t n, size_t cols, size_t stride, const real *x, real *y,
-                                enum reduce kind)
-{
-    real stack[LEVELS][WIDE];
-    size_t depth = 0, registers = (cols + LANES - 1) / LANES * LANES;
-    for (size_t block = 0; block * BLOCK < n; block++) {
-        size_t rows = n - block * BLOCK < BLOCK ? n - block * BLOCK : BLOCK;
-        columns(rows, cols, stride, x + block * BLOCK * stride, stack[depth++], kind);
-        for (size_t carry = block; carry & 1; carry >>= 1, depth--)
-            columns(2, registers, WIDE, stack[depth - 2], stack[depth - 2], again(kind));
-    }
-    for (; depth > 1; depth--)
-        columns(2, registers, WIDE, stack[depth - 2], stack[depth - 2], again(kind));
-    memcpy(y, stack[0], cols * sizeof(real));
-}
-
-static NOINLINE void all_columns(size_t n, size_t cols, const real *x, real *y, enum reduce kind)
-{
-    if (n <= BLOCK)
-        columns(n, cols, cols, x, y, kind);
+        *(real *)y = line_by(n, x, (real)(way.flip ? INFINITY : -INFINITY),
+                             (struct way){.extreme = true, .flip = way.flip});
     else
-        for (size_t c = 0; c < cols; c += WIDE)
-            high_columns(n, cols - c < WIDE ? cols - c : WIDE, cols, x + c, y + c, kind);
+        *(real *)y = line_by(n, x, -(real)0, (struct way){.square = way.square});
 }
 
-static SELDOM void narrow_columns(size_t n, size_t inner, const real *x, real *y, enum reduce kind)
-{
-    real sums[2][WIDE];
-    size_t group = 1, from = 0;
-    while (2 * group * inner <= WIDE && 2 * group <= n)
-        group *= 2;
-    size_t left = n % group;
-    all_columns(n / group, group * inner, x, sums[0], kind);
-    for (; group > 1; from = !from) {
-        group /= 2;
-        columns(2, group * inner, group * inner, sums[from], sums[!from], again(kind));
-    }
-    if (left > 0) {
-        columns(left, inner, inner, x + (n - left) * inner, sums[from] + inner, kind);
-        columns(2, inner, inner, sums[from], sums[!from], again(kind));
-        from = !from;
-    }
-    memcpy(y, sums[from], inner * sizeof(real));
-}
-
-static SELDOM real long_line(size_t n, const real *x, enum reduce kind)
-{
-    real sums[WIDE], two[2];
-    size_t left = n % WIDE;
-    all_columns(n / WIDE, WIDE, x, sums, kind);
-    two[0] = line(WIDE, sums, again(kind));
-    if (left > 0)
-        two[1] = line(left, x + n - left, kind);
-    return line(left > 0 ? 2 : 1, two, again(kind));
-}
-
-static NOINLINE void reduce(size_t outer, size_t n, size_t inner, const real *x, real *y,
-                            enum reduce kind)
-{
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        if (inner == 1)
-            *y = n <= LINE ? line(n, x, kind) : long_line(n, x, kind);
-        else if (inner >= WIDE || n <= FEW)
-            all_columns(n, inner, x, y, kind);
-        else
-            narrow_columns(n, inner, x, y, kind);
-}
+static const struct reduction reduction = {sizeof(real), WIDE, columns, line};
 
 #define REDUCE(id, name)                                                                           \
     void KERNEL(reduce_##name)(size_t outer, size_t n, size_t inner, const void *x, void *y)       \
     {                                                                                              \
-        reduce(outer, n, inner, x, y, REDUCE_##id);                                                \
+        kernels_reduce(&reduction, outer, n, inner, x, y, REDUCE_##id);                            \
     }
 
 EACH_REDUCE(REDUCE)

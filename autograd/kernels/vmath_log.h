@@ -67,17 +67,6 @@ INLINE vec vlog(vec x)
     return n * LN2_HIGH + LOOK_UP(logs, interval) + tail;
 }
 #else
-/* a b + c, fused wherever the machine can. In a sum of two products it would be the compiler's
- * choice which is rounded, and not always the same. */
-INLINE vec fused(vec a, vec b, vec c)
-{
-#ifdef __FMA__
-    return (vec)X86(fmadd)(a, b, c);
-#else
-    return a * b + c;
-#endif
-}
-
 /* Usual are normal numbers above 0. */
 #if KERNEL_BITS == 32
 #define LEAST_NORMAL FLT_MIN
@@ -113,8 +102,8 @@ INLINE vec vlog(vec x)
     vec n = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS);
     vec f = (vec)((bits & (((natural)1 << FRACTION) - 1)) + root_bits) - 1;
     vec s = f / (f + 2), z = s * s, half = R(0.5) * f * f;
-    vec tail = s * fused(z, polynomial(z, c, COUNT(c)), half);
-    return n * LN2_HIGH - ((half - fused(n, splat(LN2_LOW), tail)) - f);
+    vec tail = s * (half + z * polynomial(z, c, COUNT(c)));
+    return n * LN2_HIGH - ((half - (tail + n * LN2_LOW)) - f);
 }
 
 #endif
