@@ -17,7 +17,7 @@
 enum { WIDE = 8 };
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { TILE_ROWS = 8, TILE_VECS = 3, SPREAD = 0 };
-enum { K_BLOCK = 4096 / sizeof(real), A_ROWS = 16384, A_COLUMNS = 4096 };
+enum { K_BLOCK = 64 * LANES, A_ROWS = 16384, A_COLUMNS = 4096 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 3, 4, 8, 3, 8, 8, 8, 8, 8, 8
 #define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
