@@ -1,6 +1,6 @@
-/* What Muon makes of a matrix of momenta (Jordan et al. 2024, "Muon: an optimizer for hidden layers
- * in neural networks"): nearly the orthogonal matrix that is closest to it. It is a program on a
- * tape beside the network's, recorded once and replayed at each step. */
+/* A tape beside the network's, for programs that are recorded once and replayed at each step. And
+ * what Muon makes there of a matrix of momenta (Jordan et al. 2024, "Muon: an optimizer for hidden
+ * layers in neural networks"): nearly the orthogonal matrix that is closest to it. */
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
 #include <string.h>
 

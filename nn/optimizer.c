@@ -1,5 +1,4 @@
-/* Optimisers: which parameters are updated, with what state; the arithmetic is the engine's, but
- * for lion's.
+/* Optimisers: which parameters are updated, with what state; the arithmetic is the engine's.
  *
  * Sources: SGD as in torch.optim.SGD (Sutskever et al. 2013 for Nesterov's momentum); Adam: Kingma
  * & Ba 2015, algorithm 1; AdamW: Loshchilov & Hutter 2019, algorithm 2; RMSprop: Tieleman & Hinton
@@ -18,7 +17,7 @@ enum { LANES = 8 };
 struct slot {
     ag_tensor w, gradient;           /* gradient: during a step; without a tape if there is none */
     ag_tensor state[2];              /* sgd: velocity; lion, muon: m; the others: m and v */
-    ag_tensor turned, in, out;       /* muon: its update; on the tape beside, before and after */
+    ag_tensor update, in, out;       /* lion, muon: and on the tape beside, before and after */
     bool spared;                     /* muon: a matrix that is adamw's */
     ag_tensor sum;                   /* of gradients, where they are accumulated, */
     bool summed;                     /* and if so, whether it holds any */
@@ -32,8 +31,7 @@ struct nn_optimizer {
     size_t count; /* of slots: the parameters there were when it was made */
     struct slot *slot;
     uint64_t accumulated; /* calls of nn_accumulate since the last step */
-    void *scratch;        /* of lion: room for the largest parameter */
-    ag_tape *beside;      /* of muon */
+    ag_tape *beside;      /* of lion and muon: for the programs that shape their updates */
 };
 
 nn_options nn_sgd(double rate)
@@ -103,24 +101,21 @@ static bool options_fit(ag_tape *tape, const nn_options *o)
 nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
 {
     ag_tape *tape = nn_params_tape(params);
-    size_t count = nn_params_count(params), most = 0;
+    size_t count = nn_params_count(params);
+    bool beside = options.method == NN_LION || options.method == NN_MUON;
     if (!params || !options_fit(tape, &options))
         return NULL;
     if (!count)
         ag_fail(tape, "optimizer: there are no parameters; make the layers first");
     nn_optimizer *optimizer = count ? ag_allocate(tape, sizeof *optimizer) : NULL;
     struct slot *slot = optimizer ? ag_allocate(tape, count * sizeof *slot) : NULL;
-    for (size_t i = 0; slot && i < count; i++) {
-        slot[i] = (struct slot){.w = nn_params_at(params, i), .rate_scale = 1, .weight_decay = -1};
-        size_t size = (size_t)ag_count(slot[i].w) * sizeof(double);
-        most = options.method == NN_LION && size > most ? size : most;
-    }
-    void *scratch = slot ? ag_allocate(tape, most) : NULL;
-    ag_tape *beside = options.method == NN_MUON ? nn_tape_beside(tape) : NULL;
-    if (!scratch || ag_error(tape))
+    if (!slot)
         return NULL;
-    *optimizer = (nn_optimizer){params, options, count, slot, .scratch = scratch, .beside = beside};
-    return optimizer;
+    for (size_t i = 0; i < count; i++)
+        slot[i] = (struct slot){.w = nn_params_at(params, i), .rate_scale = 1, .weight_decay = -1};
+    *optimizer = (nn_optimizer){params, options, count, slot,
+                                .beside = beside ? nn_tape_beside(tape) : NULL};
+    return beside && !optimizer->beside ? NULL : optimizer;
 }
 
 /* ---- Norm ---- */
@@ -269,16 +264,18 @@ bool nn_accumulate(nn_optimizer *optimizer)
 
 /* ---- Step ---- */
 
-static bool by_muon(const nn_options *o, const struct slot *slot)
+/* Does a program shape its update? Lion's are the signs of what muon makes orthogonal. */
+static bool shaped(const nn_options *o, const struct slot *slot)
 {
-    return o->method == NN_MUON && !slot->spared && ag_shape_of(slot->w).rank == 2;
+    return o->method == NN_LION ||
+           (o->method == NN_MUON && !slot->spared && ag_shape_of(slot->w).rank == 2);
 }
 
 static int state_count(const nn_options *o, const struct slot *slot)
 {
     if (o->method == NN_SGD)
         return o->momentum != 0.0 ? 1 : 0;
-    return o->method == NN_LION || by_muon(o, slot) ? 1 : 2;
+    return shaped(o, slot) ? 1 : 2;
 }
 
 /* False with the sticky error. */
@@ -288,12 +285,12 @@ static bool make_state(nn_optimizer *optimizer, struct slot *slot)
     for (int i = 0; i < state_count(o, slot); i++)
         if (!make_buffer(&slot->state[i], slot->w))
             return false;
-    if (!by_muon(o, slot) || slot->in.tape)
+    if (!shaped(o, slot) || slot->in.tape)
         return true;
     slot->in = ag_input(optimizer->beside, "g", ag_shape_of(slot->w));
-    slot->out = nn_orthogonal(slot->in);
-    return make_buffer(&slot->turned, slot->w) &&
-           (ag_valid(slot->out) || NN_FAIL(slot->w.tape, "muon: %s", ag_error(slot->in.tape)));
+    slot->out = o->method == NN_LION ? ag_sign(slot->in) : nn_orthogonal(slot->in);
+    return make_buffer(&slot->update, slot->w) &&
+           (ag_valid(slot->out) || NN_FAIL(slot->w.tape, "step: %s", ag_error(slot->in.tape)));
 }
 
 /* Finds the gradients, or the sums, and makes what state is missing: all that can fail. */
@@ -347,67 +344,38 @@ static void update_adam(const nn_options *o, struct slot *slot, double scale)
     ag_update_adam(slot->w, slot->gradient, slot->state[0], slot->state[1], &adam);
 }
 
-/* out = w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w). The sign is written so that
- * compilers use vectors; 0 u makes NaN of what is not finite. */
-#define DEFINE_LION(real)                                                                          \
-    static void lion_##real(const nn_options *o, double scale, int64_t count, const real *w,       \
-                            const real *g, const real *m, real *restrict out)                      \
-    {                                                                                              \
-        const real beta = (real)o->beta1, fresh = (real)((1.0 - o->beta1) * scale);                \
-        const real rate = (real)o->rate, keep = (real)(1.0 - o->rate * o->weight_decay);           \
-        for (int64_t i = 0; i < count; i++) {                                                      \
-            real u = beta * m[i] + fresh * g[i], sign = (real)((u > 0) - (u < 0));                 \
-            out[i] = keep * w[i] - rate * (sign + 0 * u);                                          \
-        }                                                                                          \
-    }
-
-DEFINE_LION(float)
-DEFINE_LION(double)
-
-/* scratch has room for the elements of w. */
-static void update_lion(const nn_options *o, struct slot *slot, double scale, void *scratch)
-{
-    ag_tensor w = slot->w, g = slot->gradient, m = slot->state[0];
-    int64_t count = ag_count(w);
-    if (ag_tape_dtype(w.tape) == AG_F32) {
-        lion_float(o, scale, count, ag_data_f32(w), ag_data_f32(g), ag_data_f32(m), scratch);
-        ag_set_f32(w, scratch, (size_t)count);
-    } else {
-        lion_double(o, scale, count, ag_data_f64(w), ag_data_f64(g), ag_data_f64(m), scratch);
-        ag_set_f64(w, scratch, (size_t)count);
-    }
-    nn_move(m, g, 1.0 - o->beta2, scale); /* m = beta2 m + (1 - beta2) g */
-}
-
-/* The updates of all matrices at once: their momenta, with Nesterov's look ahead, made orthogonal.
- */
-static void turn_all(nn_optimizer *optimizer, double scale)
+/* What lion and muon make of momenta and gradients, for all parameters at once. */
+static void shape_all(nn_optimizer *optimizer, double scale)
 {
     const nn_options *o = &optimizer->options;
+    bool lion = o->method == NN_LION;
+    double mix = lion ? 1.0 - o->beta1 : o->nesterov ? 1.0 - o->momentum : 0.0;
     struct slot *slot = optimizer->slot, *end = slot + optimizer->count;
     for (; slot < end; slot++) {
-        if (!slot->gradient.tape || !by_muon(o, slot))
+        if (!slot->gradient.tape || !shaped(o, slot))
             continue;
-        nn_move(slot->state[0], slot->gradient, 1.0 - o->momentum, scale);
-        nn_assign(slot->turned, slot->state[0]);
-        if (o->nesterov)
-            nn_move(slot->turned, slot->gradient, 1.0 - o->momentum, scale);
-        nn_assign(slot->in, slot->turned);
+        if (!lion)
+            nn_move(slot->state[0], slot->gradient, 1.0 - o->momentum, scale);
+        nn_assign(slot->update, slot->state[0]);
+        nn_move(slot->update, slot->gradient, mix, scale);
+        nn_assign(slot->in, slot->update);
+        if (lion)
+            nn_move(slot->state[0], slot->gradient, 1.0 - o->beta2, scale);
     }
     ag_replay(optimizer->beside);
 }
 
 /* An orthogonal matrix's elements are 1/sqrt(its longer side) in the root mean square; Adam's steps
  * are about 0.2. */
-static void update_muon(const nn_options *o, struct slot *slot)
+static void update_shaped(const nn_options *o, struct slot *slot)
 {
     ag_shape shape = ag_shape_of(slot->w);
     int64_t side = shape.dim[0] > shape.dim[1] ? shape.dim[0] : shape.dim[1];
-    nn_assign(slot->turned, slot->out);
-    ag_update_sgd(slot->w, slot->turned, (ag_tensor){0},
+    nn_assign(slot->update, slot->out);
+    ag_update_sgd(slot->w, slot->update, (ag_tensor){0},
                   &(ag_sgd){.rate = o->rate,
                             .weight_decay = o->weight_decay,
-                            .scale = 0.2 * sqrt((double)side)});
+                            .scale = o->method == NN_LION ? 1.0 : 0.2 * sqrt((double)side)});
 }
 
 static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
@@ -419,10 +387,8 @@ static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
     slot->step++;
     if (o.method == NN_SGD)
         update_sgd(&o, slot, scale);
-    else if (o.method == NN_LION)
-        update_lion(&o, slot, scale, optimizer->scratch);
-    else if (by_muon(&o, slot))
-        update_muon(&o, slot);
+    else if (shaped(&o, slot))
+        update_shaped(&o, slot);
     else
         update_adam(&o, slot, scale);
 }
@@ -443,8 +409,8 @@ bool nn_step(nn_optimizer *optimizer)
     if (!optimizer || !prepare(optimizer))
         return false;
     double scale = gradient_scale(optimizer);
-    if (optimizer->options.method == NN_MUON)
-        turn_all(optimizer, scale);
+    if (optimizer->beside)
+        shape_all(optimizer, scale);
     for (size_t i = 0; i < optimizer->count; i++) {
         struct slot *slot = &optimizer->slot[i];
         if (slot->gradient.tape)
