@@ -338,8 +338,10 @@ void keep_shadow(ag_tape *tape, struct record *leaf, bool all)
 
 void start_storing(ag_tape *tape, struct record *r)
 {
-    if (r->elided)
+    if (r->elided || r->moved)
         settle(tape);
+    if (r->moved)
+        bring_home(tape, r);
     if (!r->pinned && tape->worth_blocks)
         tape->replan = true;
     r->pinned = true;

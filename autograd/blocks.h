@@ -88,6 +88,7 @@ static inline void run_record(ag_tape *tape, struct record *r)
  * there is none. */
 void make_plan(ag_tape *tape, uint32_t first, uint32_t end);
 enum role role_of(const ag_tape *tape, const struct record *x);
+void bring_home(ag_tape *tape, struct record *input); /* its shadow being free, from there */
 void place_slots(struct step *step, uint32_t count, char *slots, size_t slot_size);
 
 #endif

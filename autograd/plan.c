@@ -304,15 +304,25 @@ static bool place_sums(ag_tape *tape)
 
 /* ---- All of it ---- */
 
-/* While nothing is elided, no shadow is in use, but by an input that has changed places with it. */
+void bring_home(ag_tape *tape, struct record *input)
+{
+    void *data = input->data;
+    input->data = memcpy(input->shadow, data, (size_t)input->count * element_size(tape));
+    input->shadow = data;
+    input->moved = false;
+    tape->moved = true;
+}
+
+/* While nothing is elided, no shadow is in use, but by an input that has changed places with it;
+ * records that are yet to be repeated have them too. */
 static void clear_shadows(ag_tape *tape)
 {
-    for (uint32_t i = 1; i < tape->transient.count; i++) {
+    uint32_t end = tape->former > tape->transient.count ? tape->former : tape->transient.count;
+    for (uint32_t i = 1; i < end; i++) {
         struct record *r = &tape->transient.at[i];
         if (r->moved)
-            r->data = memcpy(r->shadow, r->data, (size_t)r->count * element_size(tape));
+            bring_home(tape, r);
         r->shadow = NULL;
-        r->moved = false;
     }
     arena_rewind(&tape->plan->shadows);
 }
@@ -355,5 +365,5 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
             place_slots(group->step, group->count, group->slots.at, group->slot_size);
     }
     if (!done || (group->rows && !place_sums(tape)))
-        group->rows = 0;
+        group->rows = group->end = 0;
 }

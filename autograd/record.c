@@ -55,12 +55,18 @@ static bool same_call(const ag_tape *tape, const struct op *op, const ag_tensor 
     return same_attributes(attr, r);
 }
 
+/* That it was made with this name: one given later, by ag_name, lies after `to`. */
+static bool has_own_name(const struct record *r, const char *name)
+{
+    return r->name && r->name < r->to && r->name >= (const char *)r->data && !strcmp(r->name, name);
+}
+
 static bool same_leaf(const ag_tape *tape, const struct op *op, const char *name,
                       const ag_shape *shape)
 {
     const struct record *r = &tape->transient.at[tape->transient.count];
     return r->op == op && r->from == tape->arena.free && shape_equal(&r->shape, shape) &&
-           (!name || (r->name && !strcmp(r->name, name)));
+           (!name || has_own_name(r, name));
 }
 
 ag_tensor repeat(ag_tape *tape, const char *name)
@@ -81,6 +87,8 @@ static bool differ(ag_tape *tape)
     struct records *records = &tape->transient;
     tape->former = 0;
     tape->replan = true;
+    if (records->count < tape->again.end)
+        tape->again.y = 0; /* its records are overwritten, or what led to them */
     return records->count < records->capacity || grow_records(tape, records);
 }
 

@@ -56,7 +56,7 @@ struct record {
     int64_t count;
     ag_shape shape;
     void *shadow;      /* of a leaf: room for the values that elided records saw */
-    bool moved;        /* of an input: it has changed places with its shadow */
+    bool moved;        /* of an input that is not pinned: data lies where the shadow was */
     struct loop *loop; /* how operands are stepped through, where it isn't side by side */
     uint32_t gradient; /* during a backward walk: the gradient so far */
     uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
@@ -135,7 +135,7 @@ struct ag_tape {
     bool sharing;             /* some is being shared: its parts are not shared again */
     struct group *plan;       /* of the records that were last run in blocks */
     uint32_t groups;          /* plans made so far: the number of the last */
-    uint64_t elided_clock;    /* the clock when records were last run */
+    uint64_t elided_clock;    /* a leaf set after this has left its old values in its shadow */
     bool worth_blocks;        /* some record has rows enough */
     bool replan;              /* a record of the plan is to be stored from now on */
     bool elided;              /* some record's values were not stored */

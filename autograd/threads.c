@@ -198,6 +198,8 @@ int threads_for(ag_tape *tape, double work)
         pool_free(tape);
     if (!tape->pool) {
         int threads = tape->threads ? tape->threads : cores();
+        if (threads == 1)
+            tape->threads = 1; /* and need not be asked again */
         tape->pool = new_pool(tape, threads < MOST_THREADS ? threads : MOST_THREADS);
     }
     return tape->pool ? tape->pool->threads : 1;

@@ -399,16 +399,147 @@ static void an_input_with_a_reader_stays(void **state)
     float values[256 * 16] = {0};
     ag_tensor x = ag_input(tape, "x", AG_SHAPE(256, 16)),
               w = ag_parameter(tape, "w", AG_SHAPE(16, 32));
-    const float *address = ag_data_f32(x);
-    assert_true(ag_backward(ag_mean_square(ag_sigmoid(ag_matmul(x, w)))));
-    for (int step = 0; step < 4; step++) {
+    ag_tensor z = ag_matmul(x, w);
+    const float *address = NULL;
+    assert_true(ag_backward(ag_mean_square(ag_sigmoid(z))));
+    for (int step = 0; step < 6; step++) {
         assert_true(ag_replay(tape));
         values[7] = (float)step;
         assert_true(ag_set_f32(x, values, 256 * 16));
-        assert_ptr_equal(address, ag_data_f32(x));
-        assert_true(address[7] == (float)step);
+        if (step == 2) /* after it has moved */
+            address = ag_data_f32(x);
+        if (step == 3)
+            ag_data_f32(z);
+        if (address)
+            assert_true(address == ag_data_f32(x) && address[7] == (float)step);
     }
     ag_tape_free(tape);
+}
+
+/* ---- Many epochs on one tape ---- */
+
+enum { EPOCHS = 8, SEEN = 4096, HIGH = 256, WIDE = 16 };
+
+/* What was seen of a tape, in order. */
+struct log {
+    double value[SEEN];
+    int count;
+};
+
+static void see(struct log *log, double value)
+{
+    assert_true(log->count < SEEN);
+    log->value[log->count++] = value;
+}
+
+struct session {
+    ag_tape *tape;
+    ag_rng rng;
+    ag_tensor w, tensor[32];
+    int tensors;
+    const float *address; /* of the epoch's first input, once somebody asked */
+    struct log *log;
+};
+
+static bool chance(struct session *s, uint64_t of)
+{
+    return ag_rng_below(&s->rng, of) == 0;
+}
+
+/* Half of a program: an input, a network with a kind of activation, and a walk of a kind or none.
+ */
+static void half_a_program(struct session *s, bool tanh)
+{
+    ag_tensor x = ag_input(s->tape, "x", AG_SHAPE(HIGH, WIDE));
+    x = chance(s, 2) ? x : drawn(x, &s->rng);
+    ag_tensor z = ag_matmul(x, s->w), h = tanh ? ag_tanh(z) : ag_sigmoid(z);
+    ag_tensor q = ag_mul(h, ag_matmul(x, s->w)), loss = ag_mean_square(q), gradient;
+    const ag_tensor all[] = {x, z, h, q, loss};
+    for (int i = 0; i < 5; i++)
+        s->tensor[s->tensors++] = all[i];
+    switch (ag_rng_below(&s->rng, 3)) {
+    case 0:
+        for (uint64_t i = ag_rng_below(&s->rng, 4); i > 0; i--)
+            s->tensor[s->tensors++] = loss = ag_mul_scalar(loss, 1.5);
+        break;
+    case 1:
+        assert_true(ag_backward(loss));
+        s->tensor[s->tensors++] = ag_gradient(s->w);
+        break;
+    default:
+        assert_true(ag_gradients(loss, &s->w, 1, &gradient));
+        s->tensor[s->tensors++] = gradient;
+    }
+}
+
+static void look(struct session *s)
+{
+    static float values[HIGH * 32];
+    ag_tensor x = s->tensor[ag_rng_below(&s->rng, (uint64_t)s->tensors)];
+    assert_true(ag_get_f32(x, values, (size_t)ag_count(x)));
+    see(s->log, (double)values[ag_count(x) / 2]);
+}
+
+static void act_in(struct session *s)
+{
+    switch (ag_rng_below(&s->rng, 5)) {
+    case 0:
+        drawn(s->tensor[0], &s->rng);
+        break;
+    case 1:
+        assert_true(ag_replay(s->tape));
+        break;
+    case 2:
+        look(s);
+        break;
+    case 3:
+        s->address = ag_data_f32(s->tensor[0]);
+        break;
+    default:
+        drawn(s->w, &s->rng);
+    }
+    if (s->address)
+        see(s->log, (double)s->address[77]);
+}
+
+static void many_epochs(uint64_t seed, bool record_by_record, struct log *log)
+{
+    struct session s = {.tape = ag_tape_new(AG_F32), .log = log};
+    ag_rng_seed(&s.rng, seed);
+    ag_trace_nonfinite(s.tape, record_by_record);
+    s.w = drawn(ag_parameter(s.tape, "w", AG_SHAPE(WIDE, 32)), &s.rng);
+    if (seed % 2) {
+        ag_set_threads(s.tape, 3);
+        s.tape->pays = 0.0;
+    }
+    bool tanh = false;
+    for (int epoch = 0; epoch < EPOCHS; epoch++) {
+        ag_tape_reset(s.tape);
+        s.tensors = 0;
+        s.address = NULL;
+        tanh = chance(&s, 4) ? !tanh : tanh;
+        for (int half = 0; half < 2; half++) {
+            half_a_program(&s, tanh);
+            for (uint64_t i = ag_rng_below(&s.rng, 6); i > 0; i--)
+                act_in(&s);
+        }
+    }
+    assert_null(ag_error(s.tape));
+    ag_tape_free(s.tape);
+}
+
+static void epochs_equal_records(void **state)
+{
+    (void)state;
+    static struct log blocks, records;
+    for (uint64_t seed = 0; seed < programs(); seed++) {
+        blocks.count = records.count = 0;
+        many_epochs(seed, false, &blocks);
+        many_epochs(seed, true, &records);
+        assert_int_equal(blocks.count, records.count);
+        if (memcmp(blocks.value, records.value, (size_t)blocks.count * sizeof(double)) != 0)
+            fail_msg("seed %llu differs", (unsigned long long)seed);
+    }
 }
 
 int main(void)
@@ -420,6 +551,7 @@ int main(void)
         cmocka_unit_test(values_are_left_out),
         cmocka_unit_test(inputs_may_move),
         cmocka_unit_test(an_input_with_a_reader_stays),
+        cmocka_unit_test(epochs_equal_records),
         cmocka_unit_test(blocks_equal_records_in_float32),
         cmocka_unit_test(blocks_equal_records_in_float64),
     };

@@ -314,6 +314,43 @@ static void names_may_grow(void **state)
     ag_tape_free(tape);
 }
 
+/* An input named by ag_name in one epoch and by its maker in the next. */
+static void names_may_come_by_either_way(void **state)
+{
+    (void)state;
+    ag_tape *tape = ag_tape_new(AG_F64);
+    const double values[] = {1, 2, 3, 4};
+    for (int epoch = 0; epoch < 4; epoch++) {
+        ag_tape_reset(tape);
+        ag_tensor x = epoch % 2 ? ag_input_f64(tape, "v", AG_SHAPE(4), values)
+                                : ag_name(ag_input_f64(tape, NULL, AG_SHAPE(4), values), "v");
+        ag_item(ag_sum(ag_full(tape, AG_SHAPE(64), 0.15)));
+        assert_string_equal(ag_name_of(x), "v");
+    }
+    ag_tape_free(tape);
+}
+
+/* A walk's records are overwritten in an epoch without one: there is none to be repeated. */
+static void a_walk_may_be_left_out(void **state)
+{
+    (void)state;
+    ag_tape *tape = ag_tape_new(AG_F64);
+    ag_tensor w = ag_parameter(tape, "W", AG_SHAPE(3, 2));
+    for (int epoch = 0; epoch < 6; epoch++) {
+        ag_tensor loss = step(tape, w, AG_SHAPE(2, 2), 0.5);
+        if (epoch % 2) {
+            for (int i = 0; i < 20; i++)
+                loss = ag_mul_scalar(loss, 1.5);
+            ag_item(loss);
+            continue;
+        }
+        assert_true(ag_backward(loss));
+        assert_int_equal(ag_count(ag_gradient(w)), 6);
+        assert_true(ag_data_f64(ag_gradient(w))[0] == 0.5 * 2 * 0.5 * -1.0);
+    }
+    ag_tape_free(tape);
+}
+
 static void gradients_follow_what_is_trained(void **state)
 {
     (void)state;
@@ -341,6 +378,8 @@ int main(void)
         cmocka_unit_test(a_mistake_is_told_in_any_epoch),
         cmocka_unit_test(a_change_is_noticed),
         cmocka_unit_test(names_may_grow),
+        cmocka_unit_test(names_may_come_by_either_way),
+        cmocka_unit_test(a_walk_may_be_left_out),
         cmocka_unit_test(gradients_follow_what_is_trained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
