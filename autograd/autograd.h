@@ -23,8 +23,8 @@
  * nest safely and one look at ag_error() at the end is enough. A handle that was never set, that is
  * older than the last reset or that belongs to another tape is recognised and is such an error.
  *
- * Threads: a tape is used by one thread at a time; different tapes are independent. There is no
- * global state. */
+ * Threads: a tape is used by one thread at a time (and uses others, ag_set_threads); different
+ * tapes are independent. There is no global state. */
 #ifndef TAPEGRAD_AUTOGRAD_H
 #define TAPEGRAD_AUTOGRAD_H
 
@@ -147,6 +147,13 @@ AG_API bool ag_replay(ag_tape *tape);
  * the sticky error, which names it with its expression, the element, and the operands' values. For
  * debugging: searches every value. */
 AG_API void ag_trace_nonfinite(ag_tape *tape, bool on);
+
+/* How many threads, the caller's among them, large work is shared by: 0 (as many as the process may
+ * use cores; so it is at first, or what the environment variable TAPEGRAD_THREADS says) to 64.
+ * Small work is always the caller's alone. Results have the same bits for any number. The others
+ * start with the first large work, sleep when there is none, and end with the tape; a forked child
+ * starts its own. */
+AG_API bool ag_set_threads(ag_tape *tape, int threads);
 
 AG_API ag_dtype ag_tape_dtype(const ag_tape *tape);
 AG_API size_t ag_tape_length(const ag_tape *tape);   /* records since the last reset */
@@ -395,9 +402,10 @@ AG_API ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor ru
 AG_API ag_tensor ag_dropout(ag_tensor x, double p, bool training);
 
 /* softmax(q @ kᵀ / sqrt(d)) @ v with q (..., L, d), k (..., S, d), v (..., S, e); causal: position
- * i attends to positions up to i. */
-AG_API ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v,
-                                                 bool causal);
+ * i attends to positions up to i. The softmax's weights are dropped with probability `dropout` (0:
+ * none), as by ag_dropout in training. */
+AG_API ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v, bool causal,
+                                                 double dropout);
 
 /* ---- Gradients ---- */
 

@@ -129,6 +129,7 @@ static bool walk_from(ag_tensor y)
     ag_tape *tape = y.tape;
     mark_dependants(tape, y.index);
     tape->walking = ++tape->walks;
+    tape->again.y = 0;
     ag_tensor one = constant(tape, &seed_op, ag_shape_of(y), 1.0);
     record_at(tape, y.index)->gradient = one.index;
     if (!(y.index & LASTING))
@@ -174,35 +175,76 @@ bool ag_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_tensor *gr
     return found;
 }
 
+/* The former epoch's walk would be made again, record by record: the same program led to y, the
+ * same parameters are trained, and nothing was set since an op first saw it. */
+static bool can_repeat(const ag_tape *tape, uint32_t y)
+{
+    const struct backward *b = &tape->again;
+    uint32_t i = 1;
+    if (b->y != y || !y || b->first != tape->transient.count || b->end > tape->former ||
+        b->parameters != tape->parameters || tape->walks ||
+        tape->transient.at[b->first].from != tape->arena.free)
+        return false;
+    while (i < y && !tape->transient.at[i].inputs)
+        i++;
+    return tape->transient.at[i].clock == tape->clock;
+}
+
+static void repeat_walk(ag_tape *tape)
+{
+    tape->walking = tape->walks = 1;
+    while (tape->transient.count < tape->again.end)
+        repeat(tape, NULL);
+    tape->walking = 0;
+    tape->notes.count = tape->again.notes;
+    tape->gradients_epoch = tape->epoch;
+}
+
+static bool walk_for_parameters(ag_tensor y)
+{
+    ag_tape *tape = y.tape;
+    uint32_t first = tape->transient.count;
+    clear_marks(tape);
+    for (uint32_t i = 1; i < tape->lasting.count; i++)
+        tape->lasting.at[i].needed = tape->lasting.at[i].trainable;
+    if (!walk_from(y))
+        return false;
+    for (uint32_t i = 1; i < tape->lasting.count; i++)
+        tape->lasting.at[i].result = tape->lasting.at[i].gradient;
+    tape->gradients_epoch = tape->epoch;
+    if (tape->walks == 1 && !(y.index & LASTING))
+        tape->again = (struct backward){y.index, first, tape->transient.count, tape->notes.count,
+                                        tape->parameters};
+    return true;
+}
+
 bool ag_backward(ag_tensor y)
 {
     if (!can_start(y, "backward"))
         return false;
-    clear_marks(y.tape);
-    struct records *lasting = &y.tape->lasting;
-    for (uint32_t i = 1; i < lasting->count; i++)
-        lasting->at[i].needed = lasting->at[i].trainable;
-    if (!walk_from(y))
-        return false;
-    for (uint32_t i = 1; i < lasting->count; i++) {
-        lasting->at[i].result = lasting->at[i].gradient;
-        lasting->at[i].result_epoch = y.tape->epoch;
-    }
+    if (!can_repeat(y.tape, y.index))
+        return walk_for_parameters(y);
+    repeat_walk(y.tape);
     return true;
+}
+
+static bool has_gradient(ag_tensor parameter, const struct record *r)
+{
+    return r && (parameter.index & LASTING) && r->result &&
+           parameter.tape->gradients_epoch == parameter.tape->epoch;
 }
 
 bool ag_has_gradient(ag_tensor parameter)
 {
-    const struct record *r = resolve(parameter, "has_gradient");
-    return r && (parameter.index & LASTING) && r->result &&
-           r->result_epoch == parameter.tape->epoch;
+    return has_gradient(parameter, resolve(parameter, "has_gradient"));
 }
 
 ag_tensor ag_gradient(ag_tensor parameter)
 {
-    if (ag_has_gradient(parameter))
-        return handle(parameter.tape, find(parameter)->result);
-    if (find(parameter))
+    const struct record *r = resolve(parameter, "gradient");
+    if (has_gradient(parameter, r))
+        return handle(parameter.tape, r->result);
+    if (r)
         reject_tensor(
             parameter, "gradient", "",
             "%s has none: ag_backward was not called since the last reset, its tensor did "

@@ -14,13 +14,20 @@ void *out_of_memory(ag_tape *tape, size_t size)
     return NULL;
 }
 
+void *tape_try(ag_tape *tape, void *block, size_t old_size, size_t size)
+{
+    if (!block && !size)
+        return NULL;
+    void *result = tape->allocator(tape->allocator_context, block, old_size, size);
+    if (result || !size)
+        tape->bytes += size - old_size;
+    return result;
+}
+
 void *tape_realloc(ag_tape *tape, void *block, size_t old_size, size_t size)
 {
-    void *result = tape->allocator(tape->allocator_context, block, old_size, size);
-    if (!result && size)
-        return out_of_memory(tape, size);
-    tape->bytes += size - old_size;
-    return result;
+    void *result = tape_try(tape, block, old_size, size);
+    return result || !size ? result : out_of_memory(tape, size);
 }
 
 static void use_chunk(struct arena *arena, struct chunk *chunk)
@@ -64,6 +71,13 @@ void arena_rewind(struct arena *arena)
         use_chunk(arena, arena->first);
 }
 
+void arena_move(struct arena *arena, char *to)
+{
+    while ((size_t)(to - (char *)arena->current) > arena->current->size)
+        use_chunk(arena, arena->current->next);
+    arena->free = to;
+}
+
 void arena_free(ag_tape *tape, struct arena *arena)
 {
     for (struct chunk *chunk = arena->first, *next; chunk; chunk = next) {
@@ -80,11 +94,11 @@ const char *arena_string(ag_tape *tape, struct arena *arena, const char *text)
     return copy ? memcpy(copy, text, size) : NULL;
 }
 
-bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size)
+bool scratch_try(ag_tape *tape, struct scratch *scratch, size_t size)
 {
     if (size <= scratch->size)
         return true;
-    char *memory = tape_realloc(tape, NULL, 0, size + KERNEL_ALIGN);
+    char *memory = tape_try(tape, NULL, 0, size + KERNEL_ALIGN);
     if (!memory)
         return false;
     scratch_free(tape, scratch);
@@ -95,9 +109,14 @@ bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size)
     return true;
 }
 
+bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size)
+{
+    return scratch_try(tape, scratch, size) || out_of_memory(tape, size);
+}
+
 void scratch_free(ag_tape *tape, struct scratch *scratch)
 {
     if (scratch->memory)
-        tape_realloc(tape, scratch->memory, scratch->size + KERNEL_ALIGN, 0);
+        tape_try(tape, scratch->memory, scratch->size + KERNEL_ALIGN, 0);
     *scratch = (struct scratch){0};
 }

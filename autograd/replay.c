@@ -2,7 +2,7 @@
  * that first made a value that is not finite. */
 #include <math.h>
 
-#include "ops/ops.h"
+#include "blocks.h"
 
 /* The first element that is NaN or infinite, or -1. */
 static int64_t nonfinite_element(const ag_tape *tape, const struct record *r)
@@ -100,14 +100,6 @@ void run_range(ag_tape *tape, uint32_t first, uint32_t end)
     }
     for (struct record *r = &tape->transient.at[first]; first < end; first++, r++)
         run_record(tape, r);
-}
-
-void run_pending(ag_tape *tape)
-{
-    if (tape->ran < tape->transient.count) {
-        run_window(tape, tape->ran, tape->transient.count);
-        tape->ran = tape->transient.count;
-    }
 }
 
 bool ag_replay(ag_tape *tape)

@@ -22,7 +22,7 @@ static const struct kernels *kernels_for(ag_dtype dtype, const char *isa)
     return dtype == AG_F32 ? kernels_f32(isa) : kernels_f64(isa);
 }
 
-static bool grow_records(ag_tape *tape, struct records *records)
+bool grow_records(ag_tape *tape, struct records *records)
 {
     uint32_t capacity = records->capacity ? 2 * records->capacity : 64;
     if (capacity & LASTING) {
@@ -56,13 +56,14 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                       .bytes = sizeof *tape,
                       .dtype = dtype,
                       .warning = default_warning,
+                      .pays = 1e5, /* waking a thread may take some 50 microseconds */
                       .epoch = 1,
                       .transient.count = 1,
                       .lasting.count = 1,
                       .ran = 1};
     ag_rng_seed(&tape->rng, 0);
     if (!grow_records(tape, &tape->transient) || !grow_records(tape, &tape->lasting) ||
-        !blocks_new(tape)) {
+        !arena_grow(tape, &tape->arena, 0) || !blocks_new(tape)) {
         ag_tape_free(tape);
         return NULL;
     }
@@ -75,6 +76,7 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                 "avx2 or avx512",
                 isa);
     }
+    threads_from_environment(tape);
     return tape;
 }
 
@@ -82,6 +84,7 @@ void ag_tape_free(ag_tape *tape)
 {
     if (!tape)
         return;
+    pool_free(tape);
     arena_free(tape, &tape->arena);
     arena_free(tape, &tape->lasting_arena);
     tape_realloc(tape, tape->transient.at, tape->transient.capacity * sizeof(struct record), 0);
@@ -98,10 +101,10 @@ void ag_tape_reset(ag_tape *tape)
     if (!tape)
         return;
     arena_rewind(&tape->arena);
+    tape->former = tape->transient.count;
     tape->transient.count = tape->ran = 1;
     tape->notes.count = tape->walks = 0;
     tape->elided = tape->worth_blocks = false;
-    tape->replan = true;
     tape->epoch +=
         tape->epoch == UINT32_MAX ? 2 : 1; /* never 0, which is that of lasting handles */
 }
@@ -147,7 +150,7 @@ void *ag_allocate(ag_tape *tape, size_t size)
 
 /* Says what is wrong with a handle that is not valid. The result of a failed op brings its own
  * error along. */
-static void complain(ag_tensor x, const char *who)
+void complain(ag_tensor x, const char *who)
 {
     if (x.index && x.epoch != x.tape->epoch)
         ag_fail(x.tape,
@@ -156,162 +159,4 @@ static void complain(ag_tensor x, const char *who)
                 who);
     else
         ag_fail(x.tape, "%s: invalid tensor: the op that was to make it failed", who);
-}
-
-struct record *resolve(ag_tensor x, const char *who)
-{
-    struct record *r = find(x);
-    if (!r && x.tape)
-        complain(x, who);
-    return r;
-}
-
-uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
-                  bool lasting)
-{
-    struct records *records = lasting ? &tape->lasting : &tape->transient;
-    struct arena *arena = lasting ? &tape->lasting_arena : &tape->arena;
-    if (tape->failed || !shape_check(tape, op->name, shape))
-        return 0;
-    if (records->count == records->capacity && !grow_records(tape, records))
-        return 0;
-    int64_t count = shape_count(&shape);
-    size_t size = (size_t)count * element_size(tape);
-    void *data = arena_allocate(tape, arena, size);
-    const char *copy = name && data ? arena_string(tape, arena, name) : NULL;
-    if (!data || (name && !copy))
-        return 0;
-    records->at[records->count] = (struct record){.op = op,
-                                                  .data = memset(data, 0, size),
-                                                  .name = copy,
-                                                  .count = count,
-                                                  .shape = shape,
-                                                  .clock = tape->clock,
-                                                  .walk = tape->walking};
-    return records->count++ | (lasting ? LASTING : 0);
-}
-
-/* What an op returns on a tape that has an error already, which is not to be placed at this call.
- */
-static ag_tensor after_error(ag_tape *tape)
-{
-    tape->located = true;
-    return (ag_tensor){.tape = tape};
-}
-
-/* The operands of a call that cannot be recorded: they may lack, or be of several tapes. */
-static void complain_of(ag_tape *tape, const char *who, const ag_tensor *x, size_t inputs,
-                        size_t bad, const char *why)
-{
-    char lines[ERROR_SIZE / 2] = "", shape[SHAPE_TEXT];
-    struct text text = {.at = lines, .size = sizeof lines};
-    for (size_t i = 0; i < inputs; i++) {
-        text_add(&text, "\n    operand %zu  ", i + 1);
-        if (!find(x[i])) {
-            text_add(&text, "not a tensor");
-            continue;
-        }
-        shape_print(shape, sizeof shape, &find(x[i])->shape);
-        expression(&text, NULL, x[i].tape, x[i].index, 48);
-        text_add(&text, "   %s %s%s", shape, x[i].tape->dtype == AG_F32 ? "float32" : "float64",
-                 x[i].tape == tape ? "" : ", on another tape");
-    }
-    ag_fail(tape, "%s: operand %zu of %zu %s%s", who, bad + 1, inputs, why, lines);
-}
-
-ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs)
-{
-    ag_tape *tape = NULL;
-    for (size_t i = 0; i < inputs; i++)
-        tape = x[i].tape ? x[i].tape : tape;
-    for (size_t i = 0; tape && !tape->failed && i < inputs; i++) {
-        if (!x[i].tape)
-            complain_of(tape, who, x, inputs, i, "was never set");
-        else if (x[i].tape != tape)
-            complain_of(tape, who, x, inputs, i,
-                        "belongs to another tape than the last; an op takes all from one");
-        else
-            resolve(x[i], who);
-    }
-    return (ag_tensor){.tape = tape};
-}
-
-static ag_tensor append(const struct call *call)
-{
-    ag_tape *tape = call->tape;
-    struct records *records = &tape->transient;
-    int64_t count = shape_count(&call->shape);
-    bool sums_rows = false; /* asked before the operands' records can move */
-    unsigned cut = call->op->by_rows ? call->op->by_rows(call, &sums_rows) : 0;
-    void *data = call->op->view
-                     ? call->in[0]->data
-                     : arena_allocate(tape, &tape->arena, (size_t)count * element_size(tape));
-    if (!data || !scratch_grow(tape, &tape->workspace, call->workspace) ||
-        (records->count == records->capacity && !grow_records(tape, records)))
-        return handle(tape, 0);
-    struct record *r = &records->at[records->count];
-    r->op = call->op;
-    r->data = data;
-    r->name = NULL;
-    r->count = count;
-    r->shape = call->shape;
-    r->attr = call->attr;
-    r->loop = call->loop;
-    r->clock = tape->clock;
-    for (int i = 0; i < MAX_INPUTS; i++)
-        r->input[i] = call->input[i];
-    r->inputs = (uint8_t)call->inputs;
-    r->walk = tape->walking;
-    r->trainable = r->elided = r->pinned = false;
-    r->sums_rows = cut && sums_rows;
-    r->shadow = NULL;
-    r->group = r->last_reader = 0;
-    r->cut_operands = (uint8_t)cut;
-    if (r->cut_operands && !blocks_note(tape, r))
-        return handle(tape, 0);
-    return handle(tape, records->count++);
-}
-
-static ag_tensor record_call(const struct op *op, const ag_tensor *x, int inputs,
-                             const struct attributes *attr)
-{
-    struct call call;
-    call.tape = x[0].tape;
-    for (int i = 0; i < MAX_INPUTS; i++) {
-        call.in[i] = i < inputs && x[i].tape == call.tape ? find(x[i]) : NULL;
-        call.input[i] = i < inputs ? x[i].index : 0;
-        if (i < inputs && !call.in[i])
-            return refuse(op->name, x, (size_t)inputs);
-    }
-    if (call.tape->failed)
-        return after_error(call.tape);
-    call.op = op;
-    call.inputs = inputs;
-    call.attr = attr ? *attr : (struct attributes){0};
-    call.shape = call.in[0]->shape;
-    call.workspace = 0;
-    call.loop = NULL;
-    if (op->shape && !op->shape(&call))
-        return handle(call.tape, 0);
-    return append(&call);
-}
-
-ag_tensor record(const struct op *op, ag_tensor x, const struct attributes *attr)
-{
-    return record_call(op, &x, 1, attr);
-}
-
-ag_tensor record2(const struct op *op, ag_tensor x, ag_tensor y, const struct attributes *attr)
-{
-    return record_call(op, (ag_tensor[]){x, y}, 2, attr);
-}
-
-ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z)
-{
-    return record_call(op, (ag_tensor[]){x, y, z}, 3, NULL);
-}
-
-ag_tensor operand_of(ag_tensor y, int i)
-{
-    return handle(y.tape, y.tape->transient.at[y.index].input[i]);
 }

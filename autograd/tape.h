@@ -29,33 +29,38 @@ struct attributes {
     bool keep;          /* reduced axes stay, with size 1 */
     bool transposed[2];
     const ag_shape *shape; /* asked for; read by the shape rule alone */
-    const void *plan;      /* more constants, in the arena */
+    const void *plan;      /* more constants, of which a record keeps a copy in the arena; */
+    size_t plan_size;      /* 0: it is another record's copy */
 };
 
-/* One op applied once, and the tensor that came of it. */
+/* One op applied once, and the tensor that came of it. What each run and each repetition looks at
+ * comes first. */
 struct record {
     const struct op *op;
-    void *data; /* count elements, row-major */
-    const char *name;
-    int64_t count;
-    ag_shape shape;
-    struct attributes attr;
-    void *shadow;      /* of a leaf: room for the values that elided records saw */
-    struct loop *loop; /* how operands are stepped through, where it isn't side by side */
-    uint64_t clock;    /* when it was recorded; of a leaf: when its values were last set */
+    void *data;      /* count elements, row-major */
+    char *from, *to; /* where the arena stood before it was recorded, and after */
+    uint64_t clock;  /* when it was recorded; of a leaf: when its values were last set */
     uint32_t input[MAX_INPUTS];
-    uint32_t gradient;             /* during a backward walk: the gradient so far */
-    uint32_t walk;                 /* the backward walk that recorded it; 0: the user did */
-    uint32_t result, result_epoch; /* of a parameter: its gradient by the last ag_backward */
-    uint32_t group, last_reader;   /* while a group is planned (blocks.c) */
+    uint32_t walk; /* the backward walk that recorded it; 0: the user did */
     uint8_t inputs;
     uint8_t role;
     uint8_t cut_operands; /* goes row by row: operands cut likewise, a bit for each; 0: does not */
     bool sums_rows;       /* and sums over the rows */
+    bool worth_blocks;    /* and has rows enough to be run in blocks */
     bool elided;          /* its values were not stored */
     bool pinned;          /* somebody looked: they are to be stored */
     bool trainable;
     bool needed; /* during a backward walk: something asked for depends on it */
+    const char *name;
+    struct attributes attr;
+    int64_t count;
+    ag_shape shape;
+    void *shadow;      /* of a leaf: room for the values that elided records saw */
+    bool moved;        /* of an input: it has changed places with its shadow */
+    struct loop *loop; /* how operands are stepped through, where it isn't side by side */
+    uint32_t gradient; /* during a backward walk: the gradient so far */
+    uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
+    uint32_t group, last_reader, readers; /* while a group is planned (plan.c) */
 };
 
 /* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
@@ -68,6 +73,13 @@ struct note {
 struct notes {
     struct note *at;
     uint32_t count, capacity;
+};
+
+/* The one walk of an epoch, by ag_backward, from y: its records and its last note. y 0: there was
+ * none, or there were several. It can be repeated while the same parameters are trained. */
+struct backward {
+    uint32_t y, first, end, notes;
+    uint64_t parameters;
 };
 
 struct records {
@@ -94,14 +106,19 @@ struct scratch {
 };
 
 struct group;
+struct pool;
 
 struct ag_tape {
     const struct kernels *kernels;
     struct records transient, lasting;
     uint32_t ran; /* transient records before this one have been run */
     uint32_t epoch;
-    uint64_t clock;    /* counts changes of leaves */
-    uint64_t replayed; /* the clock at the last replay: records are as new as that */
+    uint32_t former; /* records before the reset, which so far are repeated; 0: they are not */
+    struct backward again;    /* the walk that may be repeated with them */
+    uint32_t gradients_epoch; /* that of the last ag_backward */
+    uint64_t parameters;      /* counts changes of what is trained */
+    uint64_t clock;           /* counts changes of leaves */
+    uint64_t replayed;        /* the clock at the last replay: records are as new as that */
     struct arena arena, lasting_arena;
     struct notes notes;
     uint32_t walks, walking; /* backward walks since the reset; the one under way, or 0 */
@@ -112,12 +129,17 @@ struct ag_tape {
     bool tracing;             /* every record is searched for values that are not finite */
     struct scratch workspace; /* of the kernels */
     struct scratch partial;   /* one block's part of a sum over rows */
+    struct pool *pool;        /* the other threads, once there is work for them */
+    int threads;              /* to use at most; 0: as many as there are cores */
+    double pays;              /* nanoseconds of work that are worth sharing */
+    bool sharing;             /* some is being shared: its parts are not shared again */
     struct group *plan;       /* of the records that were last run in blocks */
     uint32_t groups;          /* plans made so far: the number of the last */
     uint64_t elided_clock;    /* the clock when records were last run */
     bool worth_blocks;        /* some record has rows enough */
     bool replan;              /* a record of the plan is to be stored from now on */
     bool elided;              /* some record's values were not stored */
+    bool moved;               /* an input's values are elsewhere than when it was planned */
     size_t bytes;
     ag_allocator *allocator;
     void *allocator_context;
@@ -129,12 +151,14 @@ struct ag_tape {
 
 /* ---- Memory (memory.c) ---- */
 
-void *tape_realloc(ag_tape *tape, void *block, size_t old_size,
-                   size_t size); /* the one choke point */
+/* The one choke point: as realloc, NULL when out of memory. tape_realloc makes that the error. */
+void *tape_try(ag_tape *tape, void *block, size_t old_size, size_t size);
+void *tape_realloc(ag_tape *tape, void *block, size_t old_size, size_t size);
 void arena_rewind(struct arena *arena);
 void arena_free(ag_tape *tape, struct arena *arena);
 const char *arena_string(ag_tape *tape, struct arena *arena, const char *text);
-bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size);
+bool scratch_try(ag_tape *tape, struct scratch *scratch, size_t size);
+bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size); /* or the error */
 void scratch_free(ag_tape *tape, struct scratch *scratch);
 
 void *out_of_memory(ag_tape *tape, size_t size);                   /* NULL, with the error */
@@ -150,6 +174,9 @@ static inline void *arena_allocate(ag_tape *tape, struct arena *arena, size_t si
     arena->free += size;
     return block;
 }
+
+/* Back to, or on to, a place where it stood before. */
+void arena_move(struct arena *arena, char *to);
 
 /* ---- Records and handles (tape.c) ---- */
 
@@ -188,34 +215,107 @@ static inline struct record *find(ag_tensor x)
 
 /* The same for a function of the public interface: a bad handle becomes the sticky error, in the
  * name of `who`. */
-struct record *resolve(ag_tensor x, const char *who);
+void complain(ag_tensor x, const char *who);
 
-/* A new, empty record with memory for `shape`; 0 on error. */
+static inline struct record *resolve(ag_tensor x, const char *who)
+{
+    struct record *r = find(x);
+    if (!r && x.tape)
+        complain(x, who);
+    return r;
+}
+
+bool grow_records(ag_tape *tape, struct records *records);
+
+/* ---- Recording (record.c) ---- */
+
+/* A new record with memory for `shape`, whose values are not set; 0 on error. */
 uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
                   bool lasting);
 
 /* A leaf filled with one value. */
 ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value);
 
-/* The record of a leaf whose values are about to change, with all that was recorded before run on
- * the old ones; NULL on error. */
-struct record *changeable(ag_tensor x, const char *who);
+/* Takes the record at the end of the tape as it stood there before the reset, under this name. */
+ag_tensor repeat(ag_tape *tape, const char *name);
 
 /* ---- Running (replay.c) ---- */
 
-void run_pending(ag_tape *tape);
-void run_range(ag_tape *tape, uint32_t first, uint32_t end); /* one by one, every value stored */
+void run_window(ag_tape *tape, uint32_t first, uint32_t end); /* as fits best; first 1: a replay */
+void run_range(ag_tape *tape, uint32_t first, uint32_t end);  /* one by one, every value stored */
+
+static inline void run_pending(ag_tape *tape)
+{
+    if (tape->ran == tape->transient.count)
+        return;
+    run_window(tape, tape->ran, tape->transient.count);
+    tape->ran = tape->transient.count;
+}
+
+/* ---- Threads (threads.c) ---- */
+
+/* A rough estimate of what an element-wise op takes an element, on one thread. */
+#define NANOSECONDS 0.2
+
+/* Is work of about so many nanoseconds worth the trouble of sharing it? */
+static inline bool worth_sharing(const ag_tape *tape, double work)
+{
+    return work >= tape->pays && tape->threads != 1 && !tape->sharing;
+}
+
+/* How many threads there are for such work: 1, or all that the tape may use. */
+int threads_for(ag_tape *tape, double work);
+
+/* Runs parts 0 .. parts - 1 of something, each once, in any order, on any of the threads numbered 0
+ * (the caller) .. threads - 1. */
+typedef void part_function(void *context, size_t part, int thread);
+void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, void *context);
+
+/* Cuts n elements (or rows, ...) in a share for each thread, of whole units but for the last, which
+ * is no smaller than one unless n is. */
+typedef void share_function(void *context, size_t first, size_t count, int thread);
+void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_function *run,
+                void *context);
+
+/* Scratch memory for each of the threads; returns how many have as much. */
+int give_workspaces(ag_tape *tape, int threads, size_t size);
+void *workspace_of(const ag_tape *tape, int thread);
+
+bool threads_from_environment(ag_tape *tape); /* false with the error */
+void pool_free(ag_tape *tape);
 
 /* ---- Running by blocks of rows (blocks.c) ---- */
 
 bool blocks_new(ag_tape *tape);
 void blocks_free(ag_tape *tape);
-bool blocks_note(ag_tape *tape, struct record *r); /* of a record just made; false on error */
-void run_record(ag_tape *tape, struct record *r);
-void run_window(ag_tape *tape, uint32_t first, uint32_t end); /* as fits best; first 1: a replay */
-void settle(ag_tape *tape);                                   /* computes what was elided */
-void pin(ag_tape *tape, struct record *r); /* its values are stored, now and on replays */
-void keep_shadow(ag_tape *tape, struct record *leaf); /* before its values are set */
+bool blocks_note(ag_tape *tape, struct record *r);   /* of a record just made; false on error */
+void settle(ag_tape *tape);                          /* computes what was elided */
+void start_storing(ag_tape *tape, struct record *r); /* now, and on replays */
+/* Keeps the values of a leaf for elided records, before it changes; all of them, or in part. */
+void keep_shadow(ag_tape *tape, struct record *leaf, bool all);
+
+/* A record that was run is about to be read. */
+static inline void pin(ag_tape *tape, struct record *r)
+{
+    if (!r->pinned || r->elided)
+        start_storing(tape, r);
+}
+
+/* A leaf is about to change: in part, or (renew) all of it. What was recorded before must have been
+ * run on the old values. */
+static inline void touch(ag_tape *tape, struct record *leaf)
+{
+    if (tape->elided)
+        keep_shadow(tape, leaf, false);
+    leaf->clock = ++tape->clock;
+}
+
+static inline void renew(ag_tape *tape, struct record *leaf)
+{
+    if (tape->elided)
+        keep_shadow(tape, leaf, true);
+    leaf->clock = ++tape->clock;
+}
 
 /* ---- Shapes (shape.c) ---- */
 

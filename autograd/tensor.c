@@ -10,18 +10,21 @@ static const struct op parameter_op = {
     .formula = "",
     .precedence = CALL,
     .leaf = true,
+    .settable = true,
 };
 static const struct op buffer_op = {
     .name = "buffer",
     .formula = "",
     .precedence = CALL,
     .leaf = true,
+    .settable = true,
 };
 static const struct op input_op = {
     .name = "input",
     .formula = "",
     .precedence = CALL,
     .leaf = true,
+    .settable = true,
 };
 static const struct op full_op = {
     .name = "full",
@@ -35,15 +38,24 @@ static const struct op *const table[] = {&parameter_op, &buffer_op, &input_op, &
 
 const struct op_list leaf_ops = {table, sizeof table / sizeof *table};
 
+/* Its values are not set. */
 static ag_tensor leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
                       bool lasting)
 {
     return tape ? handle(tape, new_leaf(tape, op, name, shape, lasting)) : NONE;
 }
 
+static ag_tensor cleared(ag_tensor x)
+{
+    const struct record *r = find(x);
+    if (r)
+        memset(r->data, 0, (size_t)r->count * element_size(x.tape));
+    return x;
+}
+
 ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape)
 {
-    ag_tensor x = leaf(tape, &parameter_op, name, shape, true);
+    ag_tensor x = cleared(leaf(tape, &parameter_op, name, shape, true));
     if (find(x))
         find(x)->trainable = true;
     return x;
@@ -51,28 +63,26 @@ ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape)
 
 ag_tensor ag_buffer(ag_tape *tape, const char *name, ag_shape shape)
 {
-    return leaf(tape, &buffer_op, name, shape, true);
+    return cleared(leaf(tape, &buffer_op, name, shape, true));
 }
 
 ag_tensor ag_input(ag_tape *tape, const char *name, ag_shape shape)
 {
-    return leaf(tape, &input_op, name, shape, false);
+    return cleared(leaf(tape, &input_op, name, shape, false));
 }
 
 ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const float *values)
 {
-    ag_tensor x = ag_input(tape, name, shape);
-    if (find(x))
-        ag_set_f32(x, values, (size_t)find(x)->count);
-    return x;
+    ag_tensor x = leaf(tape, &input_op, name, shape, false);
+    const struct record *r = find(x);
+    return !r || ag_set_f32(x, values, (size_t)r->count) ? x : cleared(x);
 }
 
 ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const double *values)
 {
-    ag_tensor x = ag_input(tape, name, shape);
-    if (find(x))
-        ag_set_f64(x, values, (size_t)find(x)->count);
-    return x;
+    ag_tensor x = leaf(tape, &input_op, name, shape, false);
+    const struct record *r = find(x);
+    return !r || ag_set_f64(x, values, (size_t)r->count) ? x : cleared(x);
 }
 
 ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value)
@@ -93,22 +103,23 @@ ag_tensor ag_full(ag_tape *tape, ag_shape shape, double value)
 
 /* ---- Setting values ---- */
 
-struct record *changeable(ag_tensor x, const char *who)
+bool refuse_to_set(ag_tensor x, const struct record *r, const char *who)
 {
-    struct record *r = resolve(x, who);
-    if (!r || x.tape->failed)
+    reject_tensor(x, who, "",
+                  "only parameters, buffers and inputs can be set; this is the result of %s",
+                  r->op->name);
+    return false;
+}
+
+/* The record of a leaf whose values are about to change; NULL on error. */
+static struct record *changeable(ag_tensor x, struct record *r, const char *who)
+{
+    if (!r || !can_change(x, r, who))
         return NULL;
-    if (r->op != &parameter_op && r->op != &buffer_op && r->op != &input_op) {
-        reject_tensor(x, who, "",
-                      "only parameters, buffers and inputs can be set; this is the result of %s",
-                      r->op->name);
-        return NULL;
-    }
     run_pending(x.tape);
     if (x.tape->failed)
         return NULL;
-    keep_shadow(x.tape, r);
-    r->clock = ++x.tape->clock;
+    renew(x.tape, r);
     return r;
 }
 
@@ -131,7 +142,7 @@ static bool count_fits(ag_tensor x, const struct record *r, const void *values, 
 bool ag_set_f32(ag_tensor x, const float *values, size_t count)
 {
     struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !(r = changeable(x, "set")))
+    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
         return false;
     if (x.tape->dtype == AG_F32)
         memcpy(r->data, values, count * sizeof *values);
@@ -144,7 +155,7 @@ bool ag_set_f32(ag_tensor x, const float *values, size_t count)
 bool ag_set_f64(ag_tensor x, const double *values, size_t count)
 {
     struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !(r = changeable(x, "set")))
+    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
         return false;
     if (x.tape->dtype == AG_F64)
         memcpy(r->data, values, count * sizeof *values);
@@ -158,7 +169,7 @@ bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
 {
     if (!value && find(x))
         ag_fail(x.tape, "set: no function (NULL)");
-    struct record *r = changeable(x, "set");
+    struct record *r = changeable(x, resolve(x, "set"), "set");
     if (!r)
         return false;
     for (int64_t i = 0; i < r->count; i++)
@@ -183,6 +194,7 @@ bool ag_set_trainable(ag_tensor parameter, bool trainable)
                       r->op->name);
     if (!r || r->op != &parameter_op)
         return false;
+    parameter.tape->parameters += r->trainable != trainable;
     r->trainable = trainable;
     return true;
 }
@@ -235,10 +247,12 @@ const struct record *computed(ag_tensor x, const char *who)
     return r;
 }
 
+/* The sign of a NaN means nothing, and is not to be printed. */
 double element_at(const ag_tape *tape, const struct record *r, int64_t i)
 {
-    return tape->dtype == AG_F32 ? (double)((const float *)r->data)[i]
-                                 : ((const double *)r->data)[i];
+    double x =
+        tape->dtype == AG_F32 ? (double)((const float *)r->data)[i] : ((const double *)r->data)[i];
+    return isnan(x) ? (double)NAN : x;
 }
 
 double ag_item(ag_tensor x)

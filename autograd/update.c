@@ -3,26 +3,73 @@
 
 #include "ops/ops.h"
 
-/* Whether x, the gradient or a state of parameter w, is on its tape and shaped like it. */
-static bool like(ag_tensor w, ag_tensor x, const char *who, const char *what)
+/* Whether x, whose record is r, can be the gradient or a state of parameter w: on its tape, and
+ * shaped like it. */
+static inline bool is_like(ag_tensor w, const struct record *rw, ag_tensor x,
+                           const struct record *r, const char *who, const char *what)
 {
-    const struct record *rw = resolve(w, who), *r = find(x);
-    if (!rw || w.tape->failed)
-        return false;
     if (r && x.tape == w.tape && shape_equal(&r->shape, &rw->shape))
         return true;
     ag_fail(w.tape, "%s: the %s must be on the parameter's tape and shaped like it", who, what);
     return false;
 }
 
+/* What is not finite makes NaN of 0. */
 static bool all_finite(ag_tape *tape, const char *who, const double *options, size_t count)
 {
+    double zero = 0.0;
     for (size_t i = 0; i < count; i++)
-        if (!isfinite(options[i])) {
-            ag_fail(tape, "%s: an option is %g; all must be finite", who, options[i]);
-            return false;
-        }
+        zero += 0.0 * options[i];
+    if (zero == 0.0)
+        return true;
+    ag_fail(tape, "%s: an option is not finite", who);
+    return false;
+}
+
+/* Makes ready to read the gradient and to change the parameter; false on error. */
+static inline bool begin(ag_tape *tape, struct record *gradient, struct record *w)
+{
+    run_pending(tape);
+    if (tape->failed)
+        return false;
+    pin(tape, gradient);
+    touch(tape, w);
     return true;
+}
+
+/* One of the two kernels over all elements of a parameter, shared among threads where these are
+ * many. */
+struct pass {
+    const struct kernels *kernels;
+    const struct sgd *sgd;
+    const struct adam *adam;
+    char *w;
+    const char *g;
+    char *m, *v;
+};
+
+static void pass_share(void *context, size_t first, size_t count, int thread)
+{
+    const struct pass *p = context;
+    size_t at = first * p->kernels->element;
+    (void)thread;
+    if (p->sgd)
+        p->kernels->sgd(count, p->w + at, p->g + at, p->m ? p->m + at : NULL, p->sgd);
+    else
+        p->kernels->adam(count, p->w + at, p->g + at, p->m + at, p->v + at, p->adam);
+}
+
+enum { UNIT = 1024 };
+
+static inline bool is_large(const ag_tape *tape, size_t count)
+{
+    return count >= 2 * UNIT && worth_sharing(tape, NANOSECONDS * (double)count);
+}
+
+static void share_pass(ag_tape *tape, size_t count, struct pass *pass)
+{
+    int threads = threads_for(tape, NANOSECONDS * (double)count);
+    run_shares(tape, threads, count, UNIT, pass_share, pass);
 }
 
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
@@ -30,19 +77,28 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
     static const char who[] = "update_sgd";
     bool moves = o->momentum != 0.0;
     const double options[] = {o->rate, o->momentum, o->weight_decay, o->scale};
-    if (!like(w, g, who, "gradient") || (moves && !like(w, velocity, who, "velocity")) ||
-        !all_finite(w.tape, who, options, sizeof options / sizeof *options))
+    struct record *r = resolve(w, who), *gradient = find(g), *m = moves ? find(velocity) : NULL;
+    if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||
+        (moves && !is_like(w, r, velocity, m, who, "velocity")) ||
+        !all_finite(w.tape, who, options, sizeof options / sizeof *options) ||
+        !can_change(w, r, who) || (moves && !can_change(velocity, m, who)) ||
+        !begin(w.tape, gradient, r))
         return false;
-    const struct record *gradient = computed(g, who);
-    struct record *m = moves ? changeable(velocity, who) : NULL, *r = changeable(w, who);
-    if (!gradient || !r || (moves && !m))
-        return false;
-    w.tape->kernels->sgd((size_t)r->count, r->data, gradient->data, moves ? m->data : NULL,
-                         &(struct sgd){.rate = o->rate,
-                                       .momentum = o->momentum,
-                                       .weight_decay = o->weight_decay,
-                                       .scale = o->scale,
-                                       .nesterov = o->nesterov});
+    if (moves)
+        touch(w.tape, m);
+    const struct sgd sgd = {.rate = o->rate,
+                            .momentum = o->momentum,
+                            .weight_decay = o->weight_decay,
+                            .scale = o->scale,
+                            .nesterov = o->nesterov};
+    size_t count = (size_t)r->count;
+    void *velocities = moves ? m->data : NULL;
+    if (is_large(w.tape, count))
+        share_pass(w.tape, count,
+                   &(struct pass){w.tape->kernels, &sgd, NULL, r->data, gradient->data, velocities,
+                                  NULL});
+    else
+        w.tape->kernels->sgd(count, r->data, gradient->data, velocities, &sgd);
     return true;
 }
 
@@ -50,28 +106,36 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
 {
     static const char who[] = "update_adam";
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
-    if (!like(w, g, who, "gradient") || !like(w, m, who, "first moment") ||
-        !like(w, v, who, "second moment") ||
+    struct record *r = resolve(w, who), *gradient = find(g), *first = find(m), *second = find(v);
+    if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||
+        !is_like(w, r, m, first, who, "first moment") ||
+        !is_like(w, r, v, second, who, "second moment") ||
         !all_finite(w.tape, who, options, sizeof options / sizeof *options))
         return false;
     if (o->step < 1) {
         ag_fail(w.tape, "update_adam: steps count from 1");
         return false;
     }
-    const struct record *gradient = computed(g, who);
-    struct record *first = changeable(m, who), *second = changeable(v, who),
-                  *r = changeable(w, who);
-    if (!gradient || !first || !second || !r)
+    if (!can_change(w, r, who) || !can_change(m, first, who) || !can_change(v, second, who) ||
+        !begin(w.tape, gradient, r))
         return false;
-    w.tape->kernels->adam((size_t)r->count, r->data, gradient->data, first->data, second->data,
-                          &(struct adam){.rate = o->rate,
-                                         .beta1 = o->beta1,
-                                         .beta2 = o->beta2,
-                                         .epsilon = o->epsilon,
-                                         .weight_decay = o->weight_decay,
-                                         .scale = o->scale,
-                                         .correction1 = 1.0 - pow(o->beta1, (double)o->step),
-                                         .correction2 = 1.0 - pow(o->beta2, (double)o->step),
-                                         .decoupled = o->decoupled});
+    touch(w.tape, first);
+    touch(w.tape, second);
+    const struct adam adam = {.rate = o->rate,
+                              .beta1 = o->beta1,
+                              .beta2 = o->beta2,
+                              .epsilon = o->epsilon,
+                              .weight_decay = o->weight_decay,
+                              .scale = o->scale,
+                              .correction1 = 1.0 - pow(o->beta1, (double)o->step),
+                              .correction2 = 1.0 - pow(o->beta2, (double)o->step),
+                              .decoupled = o->decoupled};
+    size_t count = (size_t)r->count;
+    if (is_large(w.tape, count))
+        share_pass(w.tape, count,
+                   &(struct pass){w.tape->kernels, NULL, &adam, r->data, gradient->data,
+                                  first->data, second->data});
+    else
+        w.tape->kernels->adam(count, r->data, gradient->data, first->data, second->data, &adam);
     return true;
 }

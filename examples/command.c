@@ -5,15 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void help(const char *program, const char *about, const struct option *options, size_t count)
+static void help(const char *program, const struct command *command)
 {
-    printf("Usage: %s [OPTION]...\n%s\n", program, about);
-    for (size_t i = 0; i < count; i++) {
+    printf("Usage: %s [OPTION]...\n%s\n", program, command->about);
+    for (size_t i = 0; i < command->count; i++) {
+        const struct option *option = &command->options[i];
         char head[40];
-        snprintf(head, sizeof head, "%s %s", options[i].name, options[i].argument);
-        printf("  %-14s %s", head, options[i].help);
-        if (options[i].number)
-            printf(" (%llu)", (unsigned long long)*options[i].number);
+        snprintf(head, sizeof head, "%s %s", option->name, option->argument);
+        printf("  %-14s %s", head, option->help);
+        if (option->number)
+            printf(" (%llu)", (unsigned long long)*option->number);
         putchar('\n');
     }
     printf("  %-14s prints this\n\n"
@@ -50,18 +51,18 @@ static bool parse_value(const char *program, const struct option *option, const 
     return false;
 }
 
-bool command_parse(const char *about, const struct option *options, size_t count, int arguments,
-                   char **argument, int *status)
+/* False when there is nothing to run: help was printed (*status DONE), or there is a mistake, which
+ * has been told (MISTAKE). */
+static bool parse(const char *program, const struct command *command, int arguments,
+                  char **argument, int *status)
 {
-    const char *slash = arguments ? strrchr(argument[0], '/') : NULL;
-    const char *program = slash ? slash + 1 : arguments ? argument[0] : "";
     *status = MISTAKE;
     for (int i = 1; i < arguments; i++) {
         const char *name = argument[i], *value = strchr(name, '=');
-        const struct option *option = find(options, count, name);
+        const struct option *option = find(command->options, command->count, name);
         if (!strcmp(name, "--help")) {
-            help(program, about, options, count);
-            *status = command_finish(program, DONE);
+            help(program, command);
+            *status = DONE;
             return false;
         }
         if (!option) {
@@ -79,8 +80,17 @@ bool command_parse(const char *about, const struct option *options, size_t count
     return true;
 }
 
-int command_finish(const char *program, int status)
+int command_main(const struct command *command, int arguments, char **argument)
 {
+    const char *slash = arguments ? strrchr(argument[0], '/') : NULL;
+    const char *program = slash ? slash + 1 : arguments ? argument[0] : "";
+    nn_error error = {"out of memory"};
+    int status;
+    if (parse(program, command, arguments, argument, &status)) {
+        status = command->run(&error);
+        if (status != DONE)
+            fprintf(stderr, "%s: %s\n", program, error.text);
+    }
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
     fprintf(stderr, "%s: standard output: %s\n", program, strerror(errno));

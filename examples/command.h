@@ -2,9 +2,7 @@
 #ifndef EXAMPLES_COMMAND_H
 #define EXAMPLES_COMMAND_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <nn/nn.h>
 
 enum { DONE = 0, FAILED = 1, MISTAKE = 2 }; /* exit status */
 
@@ -16,13 +14,18 @@ struct option {
     uint64_t least, most;
 };
 
-/* Reads the arguments. False when there is nothing more to do: --help was asked for and printed
- * (*status DONE), or there is a mistake, which has been told on stderr (MISTAKE). `about` says what
- * the program does; it ends with a newline. */
-bool command_parse(const char *about, const struct option *options, size_t count, int arguments,
-                   char **argument, int *status);
+/* What a program takes and does. `run` returns the exit status and, when it is not DONE, why in
+ * `error`. */
+struct command {
+    const char *about; /* what the program does; ends with a newline */
+    const struct option *options;
+    size_t count;
+    int (*run)(nn_error *error);
+};
 
-/* Whatever was printed must have arrived, or the run has failed. Returns the exit status. */
-int command_finish(const char *program, int status);
+/* Sets the options from the arguments and runs the command, or prints what --help asks for; tells
+ * on stderr what was wrong. Returns the exit status: also FAILED when not all that was printed has
+ * arrived. */
+int command_main(const struct command *command, int arguments, char **argument);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE = 16, MAX_POINTS = 16 };
+enum { DIGITS = 10, SIDE = 16, MAX_POINTS = 16, DRAWN = 5000, HELD_OUT = 2000 };
 
 /* Points "xy" with x and y from 0 to 8, downwards; a slash lifts the pen. */
 static const char *const strokes[] = {"40 21 13 15 27 48 67 75 73 61 40",
@@ -87,7 +87,7 @@ void digits_free(struct digits *digits)
     nn_array_free(&digits->labels);
 }
 
-bool digits_draw(struct digits *digits, size_t count, ag_rng *rng, nn_error *error)
+static bool draw_set(struct digits *digits, size_t count, ag_rng *rng, nn_error *error)
 {
     int64_t n = (int64_t)count;
     *digits = (struct digits){.count = count, .side = SIDE};
@@ -141,7 +141,8 @@ static bool fits(const struct digits *digits, const char *name, nn_error *error)
     return true;
 }
 
-bool digits_read(struct digits *digits, const char *directory, const char *name, nn_error *error)
+static bool read_set(struct digits *digits, const char *directory, const char *name,
+                     nn_error *error)
 {
     *digits = (struct digits){0};
     if (!read_array(&digits->images, directory, name, "images-idx3", error) ||
@@ -155,6 +156,63 @@ bool digits_read(struct digits *digits, const char *directory, const char *name,
     for (size_t i = 0; i < digits->images.count; i++)
         digits->images.f32[i] /= 255.0F;
     return true;
+}
+
+bool digits_get(struct digits *train, struct digits *test, const char *directory, uint64_t seed,
+                nn_error *error)
+{
+    ag_rng rng;
+    ag_rng_seed(&rng, seed);
+    if (!directory)
+        return draw_set(train, DRAWN, &rng, error) && draw_set(test, HELD_OUT, &rng, error);
+    return read_set(train, directory, "train", error) && read_set(test, directory, "t10k", error) &&
+           (test->side == train->side ||
+            nn_fail(error, "%s: training and test images differ in size", directory));
+}
+
+/* ---- For training ---- */
+
+/* Four times a coin is tossed for each image: whether it moves to the right, left, down and up. */
+ag_tensor digits_moved(ag_tensor images)
+{
+    ag_tensor one = ag_full(images.tape, AG_SHAPE(ag_shape_of(images).dim[0], 1, 1, 1), 1.0);
+    for (int way = 0; way < 4; way++) {
+        ag_shape before = {4, {0}}, after = {4, {0}};
+        ag_ranges kept = AG_RANGES(AG_ALL, AG_ALL, AG_ALL, AG_ALL);
+        int axis = way < 2 ? 3 : 2;
+        if (way % 2) {
+            after.dim[axis] = 1;
+            kept.range[axis].start = 1;
+        } else {
+            before.dim[axis] = 1;
+            kept.range[axis].stop = -1;
+        }
+        ag_tensor moved = ag_slice(ag_pad(images, before, after, 0.0), kept);
+        ag_tensor coin = ag_mul_scalar(ag_dropout(one, 0.5, true), 0.5); /* 0 or 1 */
+        images = ag_add(images, ag_mul(coin, ag_sub(moved, images)));
+    }
+    return images;
+}
+
+/* ---- The report ---- */
+
+void digits_report(const struct digits *digits, const float *predicted)
+{
+    size_t taken[DIGITS][DIGITS] = {0}, right = 0;
+    for (size_t i = 0; i < digits->count; i++) {
+        taken[(int)digits->labels.f32[i]][(int)predicted[i]]++;
+        right += digits->labels.f32[i] == predicted[i];
+    }
+    printf("\n%12s", "taken for");
+    for (int i = 0; i < DIGITS; i++)
+        printf("%5d", i);
+    for (int label = 0; label < DIGITS; label++) {
+        printf("\n%12d", label);
+        for (int i = 0; i < DIGITS; i++)
+            taken[label][i] ? printf("%5zu", taken[label][i]) : printf("%5s", ".");
+    }
+    printf("\n\naccuracy: %.2f%% (%zu of %zu digits that training has not seen)\n",
+           100.0 * (double)right / (double)digits->count, right, digits->count);
 }
 
 /* ---- The picture ---- */

@@ -12,14 +12,21 @@ struct digits {
 
 void digits_free(struct digits *digits); /* {0} is allowed */
 
-/* Draws so many digits of 16 by 16 pixels: see digits.c. */
-bool digits_draw(struct digits *digits, size_t count, ag_rng *rng, nn_error *error);
+/* The digits to train on and those to test with: drawn by the program (digits.c tells how), or
+ * those of MNIST's files in the directory, train-images-idx3-ubyte and so on, perhaps with .gz
+ * behind. */
+bool digits_get(struct digits *train, struct digits *test, const char *directory, uint64_t seed,
+                nn_error *error);
 
-/* Reads directory/NAME-images-idx3-ubyte and NAME-labels-idx1-ubyte, perhaps with .gz behind. */
-bool digits_read(struct digits *digits, const char *directory, const char *name, nn_error *error);
+/* Images (N, 1, side, side), each moved by up to a pixel either way, anew each time: more to train
+ * on. */
+ag_tensor digits_moved(ag_tensor images);
 
-/* An SVG of the first digits, those that were taken for another before the others and marked;
- * predicted is (count). */
+/* Prints how often each digit (row) was taken for another (column), and the accuracy; predicted is
+ * (count). */
+void digits_report(const struct digits *digits, const float *predicted);
+
+/* An SVG of the first digits, those that were taken for another before the others and marked. */
 bool digits_picture(const struct digits *digits, const float *predicted, const char *path,
                     nn_error *error);
 

@@ -8,7 +8,10 @@
 #include "command.h"
 #include "digits.h"
 
-enum { BATCH = 50, DRAWN = 5000, HELD_OUT = 2000, CHANNELS = 16, CLASSES = 10 };
+enum { BATCH = 50, CHANNELS = 16, CLASSES = 10 };
+
+static const char *data = NULL, *svg = NULL; /* options */
+static uint64_t epochs = 6, seed = 0;
 
 struct network {
     nn_params *params;
@@ -40,12 +43,11 @@ static ag_tensor network(const struct network *n, ag_tensor x)
 static ag_tensor digits_loss(void *context, ag_tensor rows)
 {
     const struct network *n = context;
-    ag_tensor logits = network(n, ag_take(n->images, rows));
+    ag_tensor logits = network(n, digits_moved(ag_take(n->images, rows)));
     return nn_cross_entropy(logits, ag_take(n->labels, rows), NN_MEAN);
 }
 
-static bool fit(struct network *n, const struct digits *digits, uint64_t epochs, uint64_t seed,
-                nn_error *error)
+static bool fit(struct network *n, const struct digits *digits, nn_error *error)
 {
     ag_tape *tape = nn_params_tape(n->params);
     int64_t count = (int64_t)digits->count, side = (int64_t)digits->side;
@@ -54,11 +56,10 @@ static bool fit(struct network *n, const struct digits *digits, uint64_t epochs,
     ag_set_f32(n->images, digits->images.f32, digits->images.count);
     ag_set_f32(n->labels, digits->labels.f32, digits->count);
     uint64_t steps = epochs * ((digits->count + BATCH - 1) / BATCH);
-    nn_schedule schedule = {.kind = NN_COSINE, .rate = 0.004, .warmup = steps / 20, .total = steps};
-    nn_split split = {.train = malloc(digits->count * sizeof(uint32_t)),
-                      .train_count = digits->count};
-    for (size_t i = 0; split.train && i < digits->count; i++)
-        split.train[i] = (uint32_t)i;
+    nn_schedule schedule = {.kind = NN_COSINE, .rate = 0.008, .warmup = steps / 20, .total = steps};
+    nn_split split;
+    if (!nn_split_rows(&split, digits->count, 1.0, 0.0, nn_params_rng(n->params), error))
+        return false;
     nn_fit_options options = {.params = n->params,
                               .optimizer = nn_optimizer_new(n->params, nn_adamw(0.0)),
                               .loss = digits_loss,
@@ -69,10 +70,8 @@ static bool fit(struct network *n, const struct digits *digits, uint64_t epochs,
                               .seed = seed,
                               .schedule = &schedule,
                               .progress = stdout};
-    nn_history history;
-    bool good = split.train ? nn_fit(&options, &history, error) != NN_FIT_FAILED
-                            : nn_fail(error, "out of memory");
-    free(split.train);
+    bool good = nn_fit(&options, NULL, error) != NN_FIT_FAILED;
+    nn_split_free(&split);
     return good;
 }
 
@@ -96,83 +95,55 @@ static bool predict(struct network *n, const struct digits *digits, float *predi
     return true;
 }
 
-/* Prints the accuracy and how often a digit (row) was taken for another (column). */
-static void report(const struct digits *digits, const float *predicted)
+static bool fit_and_measure(struct network *n, const struct digits *train,
+                            const struct digits *test, float *predicted, nn_error *error)
 {
-    size_t taken[CLASSES][CLASSES] = {0}, right = 0;
-    for (size_t i = 0; i < digits->count; i++) {
-        taken[(int)digits->labels.f32[i]][(int)predicted[i]]++;
-        right += digits->labels.f32[i] == predicted[i];
-    }
-    printf("\n%12s", "taken for");
-    for (int i = 0; i < CLASSES; i++)
-        printf("%5d", i);
-    for (int label = 0; label < CLASSES; label++) {
-        printf("\n%12d", label);
-        for (int i = 0; i < CLASSES; i++)
-            taken[label][i] ? printf("%5zu", taken[label][i]) : printf("%5s", ".");
-    }
-    printf("\n\naccuracy: %.2f%% (%zu of %zu digits that training has not seen)\n",
-           100.0 * (double)right / (double)digits->count, right, digits->count);
+    printf("%zu digits of %zu by %zu pixels, %lld parameters\n", train->count, train->side,
+           train->side, (long long)nn_params_elements(n->params));
+    if (!fit(n, train, error))
+        return false;
+    if (!predict(n, test, predicted))
+        return nn_fail(error, "%s", ag_error(nn_params_tape(n->params)));
+    digits_report(test, predicted);
+    return !svg || digits_picture(test, predicted, svg, error);
 }
 
-static bool run(const struct digits *train, const struct digits *test, uint64_t epochs,
-                uint64_t seed, const char *svg, nn_error *error)
+static bool run_on(const struct digits *train, const struct digits *test, nn_error *error)
 {
     struct network n = {0};
     ag_tape *tape = ag_tape_new(AG_F32);
-    nn_params *params = tape ? nn_params_new(tape, seed) : NULL;
+    nn_params *params = nn_params_new(tape, seed);
     float *predicted = calloc(test->count, sizeof *predicted);
     bool good = params && predicted;
     if (good) {
         ag_seed(tape, seed);
         network_init(&n, params, (int64_t)train->side);
-        printf("%zu digits of %zu by %zu pixels, %lld parameters\n", train->count, train->side,
-               train->side, (long long)nn_params_elements(params));
-        good = fit(&n, train, epochs, seed, error);
-        if (good && !predict(&n, test, predicted))
-            good = nn_fail(error, "%s", ag_error(tape));
-    }
-    if (good) {
-        report(test, predicted);
-        good = !svg || digits_picture(test, predicted, svg, error);
+        good = fit_and_measure(&n, train, test, predicted, error);
     }
     free(predicted);
     ag_tape_free(tape);
     return good;
 }
 
+static int run(nn_error *error)
+{
+    struct digits train = {0}, test = {0};
+    int status = MISTAKE;
+    if (digits_get(&train, &test, data, seed, error))
+        status = run_on(&train, &test, error) ? DONE : FAILED;
+    digits_free(&train);
+    digits_free(&test);
+    return status;
+}
+
 int main(int count, char **arguments)
 {
-    const char *data = NULL, *svg = NULL;
-    uint64_t epochs = 6, seed = 0;
     const struct option options[] = {
         {"--data", "DIR", "where MNIST's four files are; without: drawn", &data, NULL, 0, 0},
         {"--epochs", "N", "walks over the training digits", NULL, &epochs, 1, 1000},
         {"--seed", "N", "of the drawings, the weights and the batches", NULL, &seed, 0, UINT64_MAX},
         {"--svg", "FILE", "draws some of the digits, mistakes first", &svg, NULL, 0, 0}};
-    int status;
-    if (!command_parse("Trains a convolutional network to read digits.\n", options,
-                       sizeof options / sizeof *options, count, arguments, &status))
-        return status;
-    struct digits train = {0}, test = {0};
-    nn_error error = {"out of memory"};
-    ag_rng rng;
-    ag_rng_seed(&rng, seed);
-    bool good = data ? digits_read(&train, data, "train", &error) &&
-                           digits_read(&test, data, "t10k", &error)
-                     : digits_draw(&train, DRAWN, &rng, &error) &&
-                           digits_draw(&test, HELD_OUT, &rng, &error);
-    status = MISTAKE;
-    if (good && test.side != train.side)
-        good = nn_fail(&error, "%s: training and test images differ in size", data);
-    if (good) {
-        good = run(&train, &test, epochs, seed, svg, &error);
-        status = good ? DONE : FAILED;
-    }
-    if (!good)
-        fprintf(stderr, "digits_cnn: %s\n", error.text);
-    digits_free(&train);
-    digits_free(&test);
-    return command_finish("digits_cnn", status);
+    const struct command command = {"Trains a convolutional network to read digits.\n", options, 4,
+                                    run};
+    return command_main(&command, count, arguments);
 }

@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES = 256, MOST = 1 << 24 }; /* float32 tells so many positions apart */
+#include "chart.h"
+
+enum { BYTES = 256, MOST = 1 << 24, TOLD = 20000 }; /* float32 tells MOST positions apart */
 
 void text_free(struct text *text)
 {
     free(text->text);
+    nn_split_free(&text->windows);
 }
 
 /* Numbers the characters that there are, by their order. */
@@ -27,6 +30,7 @@ static void number(struct text *text)
         }
     for (size_t i = 0; i < text->count; i++)
         text->text[i] = numbers[text->text[i]];
+    text->known = text->count * 9 / 10;
 }
 
 /* Of a pipe, too: reads until there is no more. */
@@ -46,18 +50,13 @@ static bool read_all(struct text *text, FILE *file, const char *path, nn_error *
     return text->count <= MOST || nn_fail(error, "%s: more than %d bytes", path, MOST);
 }
 
-bool text_read(struct text *text, const char *path, nn_error *error)
+static bool read_text(struct text *text, const char *path, nn_error *error)
 {
-    *text = (struct text){0};
     FILE *file = fopen(path, "rb");
     bool good =
         file ? read_all(text, file, path, error) : nn_fail(error, "%s: %s", path, strerror(errno));
     if (file)
         fclose(file);
-    if (good)
-        number(text);
-    else
-        text_free(text);
     return good;
 }
 
@@ -102,11 +101,11 @@ static void tell(struct text *text, size_t size, char symbol, ag_rng *rng)
             text->text[text->count++] = (unsigned char)*at;
 }
 
-bool text_tell(struct text *text, size_t size, nn_error *error)
+static bool tell_text(struct text *text, size_t size, nn_error *error)
 {
     ag_rng rng;
     ag_rng_seed(&rng, 0);
-    *text = (struct text){.text = malloc(size)};
+    text->text = malloc(size);
     if (!text->text)
         return nn_fail(error, "out of memory");
     for (size_t sentence = 1; text->count < size; sentence++) {
@@ -117,8 +116,66 @@ bool text_tell(struct text *text, size_t size, nn_error *error)
         if (sentence % 5 == 0)
             text->text[text->count - 1] = '\n';
     }
-    number(text);
     return true;
+}
+
+/* ---- For training ---- */
+
+static bool find_windows(struct text *text, size_t length, size_t stride, nn_error *error)
+{
+    size_t train = (text->known - length) / stride;
+    size_t validation = (text->count - text->known - 1) / length;
+    uint32_t *starts = malloc((train + validation) * sizeof *starts);
+    if (!starts)
+        return nn_fail(error, "out of memory");
+    for (size_t i = 0; i < train; i++)
+        starts[i] = (uint32_t)(i * stride);
+    for (size_t i = 0; i < validation; i++)
+        starts[train + i] = (uint32_t)(text->known + i * length);
+    text->windows = (nn_split){.train = starts,
+                               .train_count = train,
+                               .validation = starts + train,
+                               .validation_count = validation};
+    return true;
+}
+
+bool text_get(struct text *text, const char *path, size_t length, size_t stride, nn_error *error)
+{
+    size_t least = 20 * length;
+    *text = (struct text){0};
+    bool good = path ? read_text(text, path, error) : tell_text(text, TOLD, error);
+    if (good && text->count < least)
+        good =
+            nn_fail(error, "%s: %zu bytes; there must be %zu at least", path, text->count, least);
+    if (good)
+        number(text);
+    good = good && find_windows(text, length, stride, error);
+    if (!good)
+        text_free(text);
+    return good;
+}
+
+static double next_character(void *context)
+{
+    const unsigned char **at = context;
+    return *(*at)++;
+}
+
+ag_tensor text_buffer(ag_tape *tape, const struct text *text)
+{
+    const unsigned char *first = text->text;
+    ag_tensor buffer = ag_buffer(tape, "text", AG_SHAPE((int64_t)text->count));
+    ag_set_each(buffer, next_character, &first);
+    return buffer;
+}
+
+size_t text_draw(const struct text *text, const float *probability, ag_rng *rng)
+{
+    double left = ag_rng_uniform(rng);
+    size_t i = 0;
+    while (i + 1 < text->characters && (left -= (double)probability[i]) >= 0.0)
+        i++;
+    return i;
 }
 
 /* ---- The trigram model ----
@@ -138,16 +195,17 @@ static double interpolate(const uint32_t *followers, size_t characters, size_t c
     return total > 0.0 ? (followers[c] + kinds * lower) / (total + kinds) : lower;
 }
 
-double text_trigram_loss(const struct text *text, size_t known, size_t from, size_t to)
+double text_trigram_loss(const struct text *text, size_t length)
 {
-    size_t v = text->characters;
+    size_t v = text->characters, from = text->known + 1;
+    size_t to = from + text->windows.validation_count * length;
     const unsigned char *t = text->text;
     double sum = 0.0;
     uint32_t *one = calloc(v + v * v + v * v * v, sizeof *one);
     if (!one)
         return (double)NAN;
     uint32_t *two = one + v, *three = two + v * v;
-    for (size_t i = 2; i < known; i++) {
+    for (size_t i = 2; i < text->known; i++) {
         one[t[i]]++;
         two[t[i - 1] * v + t[i]]++;
         three[(t[i - 2] * v + t[i - 1]) * v + t[i]]++;
@@ -160,4 +218,32 @@ double text_trigram_loss(const struct text *text, size_t known, size_t from, siz
     }
     free(one);
     return sum / (double)(to - from);
+}
+
+bool text_chart(const nn_history *history, double trigram, const char *path, nn_error *error)
+{
+    char last[32];
+    double *level = malloc(history->epochs * sizeof *level), most = trigram;
+    if (!level)
+        return nn_fail(error, "out of memory");
+    for (size_t i = 0; i < history->epochs; i++) {
+        level[i] = trigram;
+        most = fmax(most, fmax(history->train[i], history->validation[i]));
+    }
+    snprintf(last, sizeof last, "epoch %zu", history->epochs);
+    const struct chart_line lines[] = {{"training", CHART_BLUE, CHART_PLAIN, history->train},
+                                       {"validation", CHART_ORANGE, CHART_PLAIN,
+                                        history->validation},
+                                       {"a trigram model's validation (dashed)", CHART_GREY,
+                                        CHART_DASHED, level}};
+    const struct chart_panel panel = {0.0, most, 300, 3, lines};
+    const struct chart chart = {"What a GPT does not foresee, in nats for each character",
+                                "epoch 1",
+                                last,
+                                history->epochs,
+                                1,
+                                &panel};
+    bool drawn = chart_write(&chart, path, error);
+    free(level);
+    return drawn;
 }

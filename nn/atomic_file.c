@@ -14,17 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char *joined(const char *a, const char *b)
-{
-    size_t length = strlen(a);
-    char *text = malloc(length + strlen(b) + 1);
-    if (!text)
-        return NULL;
-    memcpy(text, a, length);
-    strcpy(text + length, b);
-    return text;
-}
-
 static void close_file(nn_file *file)
 {
     if (file->stream)
@@ -70,8 +59,8 @@ static bool open_stream(nn_file *file, const struct stat *old, nn_error *error)
 {
     int descriptor = open_temporary(file->temporary);
     if (descriptor < 0)
-        return nn_fail(error, "%s: %s", nn_shown(file->temporary),
-                       errno ? strerror(errno) : "another save to this file is under way");
+        return nn_refuse(&(struct nn_source){file->temporary, error}, "%s",
+                         errno ? strerror(errno) : "another save to this file is under way");
     if (old && fchmod(descriptor, old->st_mode & 07777) != 0)
         errno = 0; /* another's file in a shared directory: the new one is ours */
     file->stream = fdopen(descriptor, "wb");
@@ -79,24 +68,30 @@ static bool open_stream(nn_file *file, const struct stat *old, nn_error *error)
         return true;
     unlink(file->temporary);
     close(descriptor);
-    return nn_fail(error, "%s: out of memory", nn_shown(file->path));
+    return nn_out_of_memory(&(struct nn_source){file->path, error});
 }
 
 bool nn_file_begin(nn_file *file, const char *path, nn_error *error)
 {
+    const struct nn_source source = {path, error};
+    struct stat old;
     *file = (nn_file){0};
     if (!path || !*path)
         return nn_fail(error, "file: no name to save to");
-    struct stat old;
     bool exists = stat(path, &old) == 0;
     if (exists && !S_ISREG(old.st_mode))
-        return nn_fail(error, "%s: not a regular file; it is not overwritten", nn_shown(path));
-    file->path = exists ? realpath(path, NULL) : joined(path, "");
-    if (exists && !file->path)
-        return nn_fail(error, "%s: %s", nn_shown(path), strerror(errno));
-    file->temporary = file->path ? joined(file->path, ".tmp") : NULL;
-    bool begun = file->temporary ? open_stream(file, exists ? &old : NULL, error)
-                                 : nn_fail(error, "%s: out of memory", nn_shown(path));
+        return nn_refuse(&source, "not a regular file; it is not overwritten");
+    char *real = exists ? realpath(path, NULL) : NULL;
+    if (exists && !real)
+        return nn_refuse(&source, "%s", strerror(errno));
+    struct nn_bytes name = {0}, temporary = {0};
+    nn_bytes_print(&name, "%s", real ? real : path);
+    nn_bytes_print(&temporary, "%s.tmp", real ? real : path);
+    free(real);
+    file->path = (char *)name.at;
+    file->temporary = (char *)temporary.at;
+    bool begun = name.failed || temporary.failed ? nn_out_of_memory(&source)
+                                                 : open_stream(file, exists ? &old : NULL, error);
     if (!begun)
         close_file(file);
     return begun;
@@ -140,11 +135,24 @@ bool nn_file_commit(nn_file *file, nn_error *error)
                          rename(file->temporary, file->path) != 0))
         file->error = errno;
     if (file->error) {
-        nn_fail(error, "%s: not saved: %s", nn_shown(file->path), strerror(file->error));
+        nn_refuse(&(struct nn_source){file->path, error}, "not saved: %s", strerror(file->error));
         nn_file_abandon(file);
         return false;
     }
     sync_directory(file->path);
     close_file(file);
     return true;
+}
+
+bool nn_bytes_save(struct nn_bytes *bytes, const char *path, nn_error *error)
+{
+    nn_file file;
+    bool good = bytes->failed ? nn_out_of_memory(&(struct nn_source){path, error})
+                              : nn_file_begin(&file, path, error);
+    if (good) {
+        nn_file_write(&file, bytes->at, bytes->size);
+        good = nn_file_commit(&file, error);
+    }
+    nn_bytes_free(bytes);
+    return good;
 }

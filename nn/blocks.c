@@ -8,7 +8,7 @@
 nn_attention nn_attention_new(nn_params *params, const char *name, int64_t width, int64_t heads)
 {
     char text[NN_NAME];
-    nn_attention layer = {.heads = heads};
+    nn_attention layer = {.params = params, .heads = heads};
     nn_check_size(params, "attention", name, "width", width);
     nn_check_size(params, "attention", name, "heads", heads);
     if (heads > 0 && width % heads)
@@ -64,7 +64,8 @@ ag_tensor nn_attention_apply(const nn_attention *layer, ag_tensor x, ag_tensor m
     ag_tensor q = heads_of(layer, from_x, 0);
     ag_tensor k = heads_of(layer, from_memory, self ? 1 : 0);
     ag_tensor v = heads_of(layer, from_memory, self ? 2 : 1);
-    ag_tensor y = ag_scaled_dot_product_attention(q, k, v, causal);
+    double dropout = nn_training(layer->params) ? layer->dropout : 0.0;
+    ag_tensor y = ag_scaled_dot_product_attention(q, k, v, causal, dropout);
     return nn_linear_apply(&layer->out_proj, ag_reshape(ag_permute(y, AG_AXES(0, 2, 1, 3)), s));
 }
 
@@ -80,6 +81,7 @@ nn_transformer nn_transformer_new(nn_params *params, const char *name, int64_t w
     nn_check_size(params, "transformer", name, "hidden", hidden);
     if (nn_join(params, text, name, "self_attn"))
         block.self_attn = nn_attention_new(params, text, width, options.heads);
+    block.self_attn.dropout = options.dropout;
     if (nn_join(params, text, name, "linear1"))
         block.linear1 = nn_linear_new(params, text, width, hidden);
     if (nn_join(params, text, name, "linear2"))

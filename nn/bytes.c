@@ -1,4 +1,5 @@
-/* What the file formats share: blocks that grow, files read whole, numbers in either byte order. */
+/* What the file formats share: messages, blocks that grow, files read whole, numbers in either byte
+ * order. */
 #include "bytes.h"
 
 #include <errno.h>
@@ -7,149 +8,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Blocks ---- */
+/* ---- Messages ---- */
 
-bool nn_bytes_reserve(struct nn_bytes *bytes, size_t more)
+bool nn_fail(nn_error *error, const char *format, ...)
 {
-    if (more <= bytes->capacity - bytes->size)
-        return true;
-    size_t most = PTRDIFF_MAX;
-    if (more > most - bytes->size)
-        return false;
-    size_t capacity = bytes->size + more;
-    if (capacity < 2 * bytes->capacity)
-        capacity = 2 * bytes->capacity;
-    unsigned char *at = realloc(bytes->at, capacity);
-    if (!at)
-        return false;
-    bytes->at = at;
-    bytes->capacity = capacity;
-    return true;
-}
-
-bool nn_bytes_append(struct nn_bytes *bytes, const void *data, size_t size)
-{
-    if (!nn_bytes_reserve(bytes, size))
-        return false;
-    if (size)
-        memcpy(bytes->at + bytes->size, data, size);
-    bytes->size += size;
-    return true;
-}
-
-bool nn_bytes_print(struct nn_bytes *bytes, const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    return length >= 0 && (size_t)length < sizeof text &&
-           nn_bytes_append(bytes, text, (size_t)length);
-}
-
-void nn_bytes_free(struct nn_bytes *bytes)
-{
-    free(bytes->at);
-    *bytes = (struct nn_bytes){0};
-}
-
-/* Gives back the memory behind the last byte, so that tools see a read beyond it. */
-static void fit(struct nn_bytes *bytes)
-{
-    unsigned char *at = realloc(bytes->at, bytes->size ? bytes->size : 1);
-    if (!at)
-        return;
-    bytes->at = at;
-    bytes->capacity = bytes->size;
-}
-
-/* ---- Files ---- */
-
-static bool read_all(struct nn_bytes *bytes, FILE *stream, const char *path, nn_error *error)
-{
-    size_t read;
-    do {
-        if (!nn_bytes_reserve(bytes, (size_t)1 << 16))
-            return nn_fail(error, "%s: out of memory", nn_shown(path));
-        read = fread(bytes->at + bytes->size, 1, bytes->capacity - bytes->size, stream);
-        bytes->size += read;
-    } while (read > 0);
-    if (ferror(stream))
-        return nn_fail(error, "%s: %s", nn_shown(path), strerror(errno));
-    fit(bytes);
-    return true;
-}
-
-bool nn_bytes_read(struct nn_bytes *bytes, const char *path, nn_error *error)
-{
-    *bytes = (struct nn_bytes){0};
-    FILE *stream = path ? fopen(path, "rb") : NULL;
-    if (!stream)
-        return nn_fail(error, "%s: %s", nn_shown(path), path ? strerror(errno) : "no name (NULL)");
-    bool read = read_all(bytes, stream, path, error);
-    fclose(stream);
-    if (!read)
-        nn_bytes_free(bytes);
-    return read;
-}
-
-bool nn_bytes_copy(struct nn_bytes *bytes, const char *name, const void *data, size_t size,
-                   nn_error *error)
-{
-    *bytes = (struct nn_bytes){0};
-    if (!nn_bytes_reserve(bytes, size ? size : 1))
-        return nn_fail(error, "%s: out of memory", nn_shown(name));
-    return nn_bytes_append(bytes, data, size);
-}
-
-static bool host_is_little(void)
-{
-    const uint16_t one = 1;
-    unsigned char first;
-    memcpy(&first, &one, 1);
-    return first;
-}
-
-/* The bytes of one number in reverse order. */
-static void reverse(unsigned char *out, const unsigned char *at, size_t size)
-{
-    for (size_t k = 0; k < size; k++)
-        out[k] = at[size - 1 - k];
-}
-
-bool nn_write_little(nn_file *file, const void *data, size_t size, size_t count)
-{
-    const unsigned char *at = data;
-    unsigned char number[8];
-    if (host_is_little())
-        return nn_file_write(file, data, size * count);
-    for (size_t i = 0; i < count && !file->error; i++) {
-        reverse(number, at + i * size, size);
-        nn_file_write(file, number, size);
+    if (error) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(error->text, sizeof error->text, format, arguments);
+        va_end(arguments);
+        for (char *c = error->text; *c; c++)
+            if ((unsigned char)*c < ' ')
+                *c = '?';
     }
-    return !file->error;
+    return false;
 }
 
-bool nn_bytes_append_little(struct nn_bytes *bytes, const void *data, size_t size, size_t count)
-{
-    const unsigned char *at = data;
-    if (host_is_little())
-        return nn_bytes_append(bytes, data, size * count);
-    if (!nn_bytes_reserve(bytes, size * count))
-        return false;
-    for (size_t i = 0; i < count; i++, bytes->size += size)
-        reverse(bytes->at + bytes->size, at + i * size, size);
-    return true;
-}
-
-/* ---- Words for messages ---- */
-
-const char *nn_shown(const char *path)
+const char *nn_shown(const char *name)
 {
     const size_t longest = 200;
-    size_t length = path ? strlen(path) : 0;
-    return !path ? "file" : length > longest ? path + length - longest : path;
+    size_t length = name ? strlen(name) : 0;
+    return !name ? "file" : length > longest ? name + length - longest : name;
+}
+
+bool nn_refuse(const struct nn_source *source, const char *format, ...)
+{
+    char text[sizeof source->error->text];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return nn_fail(source->error, "%s: %s", nn_shown(source->name), text);
+}
+
+bool nn_out_of_memory(const struct nn_source *source)
+{
+    return nn_refuse(source, "out of memory");
 }
 
 const char *nn_shape_print(char *text, const ag_shape *shape)
@@ -162,42 +56,96 @@ const char *nn_shape_print(char *text, const ag_shape *shape)
     return text;
 }
 
-bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes)
+/* ---- Blocks ---- */
+
+bool nn_bytes_reserve(struct nn_bytes *bytes, size_t more)
 {
-    size_t product = size, most = PTRDIFF_MAX;
-    bool empty = false, fits = true;
-    for (int i = 0; i < shape->rank; i++) {
-        uint64_t n = (uint64_t)shape->dim[i];
-        empty |= n == 0;
-        fits &= n == 0 || (n <= most && product <= most / n);
-        if (fits && n)
-            product *= (size_t)n;
+    size_t most = PTRDIFF_MAX;
+    if (more <= bytes->capacity - bytes->size || bytes->failed)
+        return !bytes->failed;
+    bytes->failed = more > most - bytes->size;
+    size_t capacity = bytes->size + more;
+    if (capacity < 2 * bytes->capacity)
+        capacity = 2 * bytes->capacity;
+    unsigned char *at = bytes->failed ? NULL : realloc(bytes->at, capacity);
+    bytes->failed = !at;
+    if (!at)
+        return false;
+    bytes->at = at;
+    bytes->capacity = capacity;
+    return true;
+}
+
+void nn_bytes_append(struct nn_bytes *bytes, const void *data, size_t size)
+{
+    if (!size || !nn_bytes_reserve(bytes, size))
+        return;
+    memcpy(bytes->at + bytes->size, data, size);
+    bytes->size += size;
+}
+
+void nn_bytes_print(struct nn_bytes *bytes, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    size_t length = (size_t)vsnprintf(NULL, 0, format, arguments);
+    if (nn_bytes_reserve(bytes, length + 1)) {
+        vsnprintf((char *)bytes->at + bytes->size, length + 1, format, again);
+        bytes->size += length;
     }
-    *bytes = empty ? 0 : product;
-    return fits;
+    va_end(again);
+    va_end(arguments);
 }
 
-/* ---- Names ---- */
-
-static int compare_names(const void *a, const void *b)
+void nn_bytes_free(struct nn_bytes *bytes)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    free(bytes->at);
+    *bytes = (struct nn_bytes){0};
 }
 
-bool nn_check_names(const char *const *name, size_t step, size_t count, const char *path,
-                    nn_error *error)
+/* NULL, or why not. */
+static const char *read_stream(struct nn_bytes *bytes, FILE *stream)
 {
-    const char **names = malloc(count * sizeof *names + 1);
-    bool good = names || nn_fail(error, "%s: out of memory", path);
-    for (size_t i = 0; i < count && good; i++)
-        memcpy(&names[i], (const char *)name + i * step, sizeof *names);
-    if (good)
-        qsort(names, count, sizeof *names, compare_names);
-    for (size_t i = 1; i < count && good; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            good = nn_fail(error, "%s: two have the name '%.80s'", path, names[i]);
-    free(names);
-    return good;
+    size_t read = 1;
+    while (read > 0 && nn_bytes_reserve(bytes, (size_t)1 << 16)) {
+        read = fread(bytes->at + bytes->size, 1, bytes->capacity - bytes->size, stream);
+        bytes->size += read;
+    }
+    return ferror(stream) ? strerror(errno) : NULL;
+}
+
+static const char *read_file(struct nn_bytes *bytes, const char *path)
+{
+    FILE *stream = path ? fopen(path, "rb") : NULL;
+    const char *problem = stream ? read_stream(bytes, stream)
+                          : path ? strerror(errno)
+                                 : "no name (NULL)";
+    if (stream)
+        fclose(stream);
+    return problem;
+}
+
+bool nn_bytes_get(struct nn_bytes *bytes, const struct nn_memory *memory,
+                  const struct nn_source *source)
+{
+    *bytes = (struct nn_bytes){0};
+    const char *problem = NULL;
+    if (memory)
+        nn_bytes_append(bytes, memory->at, memory->size);
+    else
+        problem = read_file(bytes, source->name);
+    nn_bytes_append(bytes, "", 1);
+    if (!problem && bytes->failed)
+        problem = "out of memory";
+    if (problem) {
+        nn_bytes_free(bytes);
+        return nn_refuse(source, "%s", problem);
+    }
+    unsigned char *at = realloc(bytes->at, bytes->size); /* so that tools see a read beyond it */
+    bytes->at = at ? at : bytes->at;
+    bytes->capacity = bytes->size--;
+    return true;
 }
 
 /* ---- Numbers ---- */
@@ -208,6 +156,12 @@ uint64_t nn_integer_at(const unsigned char *at, size_t size, bool big)
     for (size_t i = 0; i < size; i++)
         value = value << 8 | at[big ? i : size - 1 - i];
     return value;
+}
+
+void nn_bytes_integer(struct nn_bytes *bytes, uint64_t value, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        nn_bytes_append(bytes, &(unsigned char){(unsigned char)(value >> 8 * i)}, 1);
 }
 
 /* IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
@@ -256,7 +210,60 @@ double nn_element_at(const struct nn_element *element, const unsigned char *at)
     }
 }
 
-/* ---- Arrays ---- */
+static bool host_is_little(void)
+{
+    const uint16_t one = 1;
+    return *(const unsigned char *)&one;
+}
+
+/* Where byte i of numbers of `size` bytes is, were they in the other order. */
+static size_t reversed(size_t i, size_t size)
+{
+    return i / size * size + size - 1 - i % size;
+}
+
+void nn_write_little(nn_file *file, const void *data, size_t size, size_t count)
+{
+    if (host_is_little())
+        nn_file_write(file, data, size * count);
+    else
+        for (size_t i = 0; i < size * count && !file->error; i++)
+            nn_file_write(file, (const unsigned char *)data + reversed(i, size), 1);
+}
+
+void nn_bytes_little(struct nn_bytes *bytes, const void *data, size_t size, size_t count)
+{
+    if (host_is_little())
+        nn_bytes_append(bytes, data, size * count);
+    else
+        for (size_t i = 0; i < size * count; i++)
+            nn_bytes_append(bytes, (const unsigned char *)data + reversed(i, size), 1);
+}
+
+/* ---- Arrays and tensors ---- */
+
+bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes)
+{
+    size_t product = size, most = PTRDIFF_MAX;
+    bool empty = false, fits = true;
+    for (int i = 0; i < shape->rank; i++) {
+        uint64_t n = (uint64_t)shape->dim[i];
+        empty |= n == 0;
+        fits &= n == 0 || (n <= most && product <= most / n);
+        if (fits && n)
+            product *= (size_t)n;
+    }
+    *bytes = empty ? 0 : product;
+    return fits;
+}
+
+bool nn_same_shape(const ag_shape *a, const ag_shape *b)
+{
+    bool same = a->rank == b->rank;
+    for (int i = 0; i < a->rank && same; i++)
+        same = a->dim[i] == b->dim[i];
+    return same;
+}
 
 void nn_array_free(nn_array *array)
 {
@@ -268,25 +275,21 @@ void nn_array_free(nn_array *array)
 static bool allocate(nn_array *array, ag_dtype dtype, const ag_shape *shape)
 {
     size_t size = dtype == AG_F32 ? sizeof(float) : sizeof(double), bytes;
-    *array = (nn_array){.shape = *shape};
-    void *values = nn_shape_bytes(shape, size, &bytes) ? malloc(bytes ? bytes : 1) : NULL;
-    if (!values)
-        return false;
-    array->count = bytes / size;
-    if (dtype == AG_F32)
-        array->f32 = values;
-    else
-        array->f64 = values;
-    return true;
+    void *values = nn_shape_bytes(shape, size, &bytes) ? malloc(bytes + 1) : NULL;
+    *array = (nn_array){.shape = *shape, .count = values ? bytes / size : 0};
+    array->f32 = dtype == AG_F32 ? values : NULL;
+    array->f64 = dtype == AG_F32 ? NULL : values;
+    return values;
 }
 
 bool nn_array_decode(nn_array *array, ag_dtype dtype, const ag_shape *shape,
-                     const struct nn_element *element, const unsigned char *data, bool fortran)
+                     const struct nn_element *element, const unsigned char *data, bool fortran,
+                     const struct nn_source *source)
 {
     size_t stride[AG_MAX_RANK + 1], index[AG_MAX_RANK + 1] = {0}, step = element->size;
     int rank = shape->rank;
     if (!allocate(array, dtype, shape))
-        return false;
+        return nn_out_of_memory(source);
     for (int k = 0; k < rank && array->count; k++) {
         int axis = fortran ? k : rank - 1 - k;
         stride[axis] = step;
@@ -307,4 +310,44 @@ bool nn_array_decode(nn_array *array, ag_dtype dtype, const ag_shape *shape,
         }
     }
     return true;
+}
+
+bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_parser *parse,
+                   nn_error *error)
+{
+    struct nn_bytes bytes;
+    bool good = nn_bytes_get(&bytes, NULL, &(struct nn_source){path, error}) &&
+                parse(array, dtype, path, bytes.at, bytes.size, error);
+    nn_bytes_free(&bytes);
+    return good;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool nn_find_twin(const char *const *names, size_t step, size_t count, const char **twin)
+{
+    const char **sorted = malloc(count * sizeof *sorted + 1);
+    *twin = NULL;
+    if (!sorted)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        memcpy(&sorted[i], (const char *)names + i * step, sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_names);
+    for (size_t i = 1; i < count && !*twin; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            *twin = sorted[i];
+    free(sorted);
+    return true;
+}
+
+bool nn_check_names(const char *const *names, size_t step, size_t count,
+                    const struct nn_source *source)
+{
+    const char *twin;
+    if (!nn_find_twin(names, step, count, &twin))
+        return nn_out_of_memory(source);
+    return !twin || nn_refuse(source, "two have the name '%.80s'", twin);
 }

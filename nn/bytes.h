@@ -4,44 +4,59 @@
 
 #include "nn.h"
 
-enum {
-    NN_SHAPE_TEXT = 200,
-    NN_LONGEST_HEADER = 100000000, /* of safetensors */
+enum { NN_SHAPE_TEXT = 200 };
+
+/* ---- Messages ---- */
+
+/* A file as messages name it, and where they go. */
+struct nn_source {
+    const char *name; /* of a long one, the end is shown; NULL: "file" */
+    nn_error *error;
 };
 
-/* A block that grows. `at` is NULL while the capacity is 0. */
-struct nn_bytes {
-    unsigned char *at;
-    size_t size, capacity;
-};
+/* "NAME: ..."; returns false. */
+bool nn_refuse(const struct nn_source *source, const char *format, ...) AG_PRINTF(2, 3);
+bool nn_out_of_memory(const struct nn_source *source);
 
-/* False when out of memory, and then nothing has changed. */
-bool nn_bytes_reserve(struct nn_bytes *bytes, size_t more);
-bool nn_bytes_append(struct nn_bytes *bytes, const void *data, size_t size);
-bool nn_bytes_print(struct nn_bytes *bytes, const char *format, ...) AG_PRINTF(2, 3);
-void nn_bytes_free(struct nn_bytes *bytes);
-
-/* The whole file; the memory is exactly as much. */
-bool nn_bytes_read(struct nn_bytes *bytes, const char *path, nn_error *error);
-bool nn_bytes_copy(struct nn_bytes *bytes, const char *name, const void *data, size_t size,
-                   nn_error *error);
-
-/* The path as it stands in messages: of a long one, the end. */
-const char *nn_shown(const char *path);
+/* Of a name, as much as is shown. */
+const char *nn_shown(const char *name);
 
 /* "(3, 4)"; returns text, of NN_SHAPE_TEXT bytes. */
 const char *nn_shape_print(char *text, const ag_shape *shape);
 
-/* The number of elements times `size`; false if it, or a dimension, is beyond what memory holds. */
-bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes);
+/* ---- Bytes ---- */
 
-/* That no two of `count` names are the same; they lie `step` bytes apart, in an array of structs.
- */
-bool nn_check_names(const char *const *name, size_t step, size_t count, const char *path,
-                    nn_error *error);
+/* A block that grows. Once memory has run out, `failed` is set and nothing more is added: one look
+ * at the end is enough. `at` is NULL while the capacity is 0. */
+struct nn_bytes {
+    unsigned char *at;
+    size_t size, capacity;
+    bool failed;
+};
+
+bool nn_bytes_reserve(struct nn_bytes *bytes, size_t more); /* false: failed */
+void nn_bytes_append(struct nn_bytes *bytes, const void *data, size_t size);
+void nn_bytes_print(struct nn_bytes *bytes, const char *format, ...)
+    AG_PRINTF(2, 3); /* puts a NUL behind, which is not counted */
+void nn_bytes_free(struct nn_bytes *bytes);
+
+/* Writes them whole or not at all (nn_file), and frees them. */
+bool nn_bytes_save(struct nn_bytes *bytes, const char *path, nn_error *error);
+
+/* A copy of some memory or, without it, the file of the source's name, whole. Behind it stands a
+ * NUL that is not counted. */
+struct nn_memory {
+    const void *at;
+    size_t size;
+};
+bool nn_bytes_get(struct nn_bytes *bytes, const struct nn_memory *memory,
+                  const struct nn_source *source);
+
+/* ---- Numbers ---- */
 
 /* An unsigned integer of 1 to 8 bytes, little-endian or big-endian. */
 uint64_t nn_integer_at(const unsigned char *at, size_t size, bool big);
+void nn_bytes_integer(struct nn_bytes *bytes, uint64_t value, size_t size); /* little-endian */
 
 /* How one number is laid out. */
 struct nn_element {
@@ -52,29 +67,81 @@ struct nn_element {
 
 double nn_element_at(const struct nn_element *element, const unsigned char *at);
 
+/* Writes, or appends, `count` numbers of `size` bytes, as they are in memory, in little-endian
+ * order. */
+void nn_write_little(nn_file *file, const void *data, size_t size, size_t count);
+void nn_bytes_little(struct nn_bytes *bytes, const void *data, size_t size, size_t count);
+
+/* ---- Arrays and tensors ---- */
+
+/* The number of elements times `size`; false if it, or a dimension, is beyond what memory holds. */
+bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes);
+
 /* The array of that shape whose elements lie, first axis slowest or (fortran) fastest, at `data`.
- * False when out of memory. */
+ */
 bool nn_array_decode(nn_array *array, ag_dtype dtype, const ag_shape *shape,
-                     const struct nn_element *element, const unsigned char *data, bool fortran);
+                     const struct nn_element *element, const unsigned char *data, bool fortran,
+                     const struct nn_source *source);
 
-/* Append `count` numbers of `size` bytes, as they are in memory, in little-endian order. */
-bool nn_write_little(nn_file *file, const void *data, size_t size, size_t count);
-bool nn_bytes_append_little(struct nn_bytes *bytes, const void *data, size_t size, size_t count);
-
-/* Of a safetensors dtype; 0 if there is no such. */
-unsigned nn_dtype_bits(const char *name);
-
-/* False, with the message, when the engine has met an error: values may be anything. */
-bool nn_usable(const nn_params *params, const char *path, nn_error *error);
-
-/* The tensor's own values, to be written. */
-nn_stored nn_stored_tensor(ag_tensor x, const char *name);
-
-bool nn_check_shape(const nn_stored *tensor, const ag_shape *shape, const char *path,
-                    nn_error *error);
+/* An array from a file by one of the parsers: nn_npy_parse, nn_idx_parse. */
+typedef bool nn_array_parser(nn_array *array, ag_dtype dtype, const char *name, const void *bytes,
+                             size_t size, nn_error *error);
+bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_parser *parse,
+                   nn_error *error);
 
 /* Appends the .npy image of an array to none. */
-bool nn_npy_print(struct nn_bytes *bytes, const nn_array *array);
+void nn_npy_print(struct nn_bytes *bytes, const nn_array *array);
+
+/* Of `count` names, which lie `step` bytes apart in an array of structs: one that is there twice,
+ * or NULL. False when out of memory. */
+bool nn_find_twin(const char *const *names, size_t step, size_t count, const char **twin);
+bool nn_check_names(const char *const *names, size_t step, size_t count,
+                    const struct nn_source *source); /* that there is none */
+
+bool nn_same_shape(const ag_shape *a, const ag_shape *b);
+
+/* How the tensor's elements are laid out; false if its dtype is not read. */
+bool nn_stored_element(const nn_stored *tensor, struct nn_element *element);
+
+/* ---- Lists of what a file holds ---- */
+
+struct nn_item {
+    nn_stored stored; /* its name is set by nn_list_finish */
+    size_t name;      /* in the list's names */
+    void *words;      /* U64 or F64 numbers; or NULL and */
+    ag_tensor tensor;
+};
+
+struct nn_list {
+    struct nn_bytes items, names;
+    struct nn_item *item; /* (count) */
+    size_t count;
+};
+
+/* Named PREFIX + NAME or, if the number is not negative, PREFIX + NAME/NUMBER. */
+void nn_list_words(struct nn_list *list, const char *prefix, const char *name, const char *dtype,
+                   void *words, ag_shape shape);
+void nn_list_tensor(struct nn_list *list, const char *prefix, const char *name, int number,
+                    ag_tensor x);
+void nn_list_params(struct nn_list *list, const char *prefix, const nn_params *params);
+bool nn_list_finish(struct nn_list *list, const struct nn_source *source);
+void nn_list_free(struct nn_list *list);
+
+bool nn_list_save(const struct nn_list *list, const nn_metadata *metadata, size_t metadata_count,
+                  const struct nn_source *source);
+
+/* That the file has every item as it must be (convert: of any floating-point type), and no other
+ * tensor; of one, the message says `extra` (NULL: it may have others). */
+bool nn_list_check(const struct nn_list *list, const nn_safetensors *file, bool convert,
+                   const char *extra, const struct nn_source *source);
+
+/* Sets the items from ... to-1 from a file that was checked. */
+void nn_list_load(const struct nn_list *list, size_t from, size_t to, const nn_safetensors *file);
+
+/* False, with the message, when the engine has met an error: values may be anything. */
+bool nn_usable(const nn_params *params, const struct nn_source *source);
+
+/* ---- Decompression ---- */
 
 /* RFC 1951 from data[0 ... size) behind what `out` already has, of at most `most` bytes; *used, the
  * bytes read. NULL, or what is wrong; "out of memory" is the one that is not the data's fault. */

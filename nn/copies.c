@@ -22,9 +22,8 @@ static bool alike(const nn_params *a, const nn_params *b, const char *who)
         a && b && a != b && tape == nn_params_tape(b) && nn_params_count(a) == nn_params_count(b);
     for (size_t i = 0; same && i < nn_params_count(a); i++)
         same = ag_count(nn_params_at(a, i)) == ag_count(nn_params_at(b, i));
-    if (!same)
-        ag_fail(tape, "%s: these lists are not each other's copies", who);
-    return same && !ag_error(tape);
+    return same ? !ag_error(tape)
+                : NN_FAIL(tape, "%s: these lists are not each other's copies", who);
 }
 
 bool nn_copy(nn_params *to, const nn_params *from)
@@ -38,33 +37,24 @@ bool nn_copy(nn_params *to, const nn_params *from)
 bool nn_average(nn_params *to, const nn_params *from, double decay)
 {
     bool good = alike(to, from, "average");
-    if (good && !(decay >= 0.0 && decay <= 1.0)) {
-        ag_fail(nn_params_tape(to), "average: decay is %g; it must be from 0 to 1", decay);
-        return false;
-    }
-    /* An update with weight decay -1 and a negative rate r: to + r (from - to). */
-    const ag_sgd towards = {.rate = decay - 1.0, .weight_decay = -1.0, .scale = 1.0};
+    if (good && !(decay >= 0.0 && decay <= 1.0))
+        return NN_FAIL(nn_params_tape(to), "average: decay is %g; it must be from 0 to 1", decay);
     for (size_t i = 0; good && i < nn_params_count(to); i++)
-        good = ag_update_sgd(nn_params_at(to, i), nn_params_at(from, i), (ag_tensor){0}, &towards);
+        good = nn_move(nn_params_at(to, i), nn_params_at(from, i), 1.0 - decay, 1.0);
     return good;
 }
 
 bool nn_swap(nn_params *a, nn_params *b)
 {
-    size_t most = 0;
     bool good = alike(a, b, "swap");
     for (size_t i = 0; good && i < nn_params_count(a); i++) {
-        size_t count = (size_t)ag_count(nn_params_at(a, i));
-        most = count > most ? count : most;
-    }
-    double *values = good ? malloc(most * sizeof *values + 1) : NULL;
-    if (good && !values)
-        ag_fail(nn_params_tape(a), "swap: out of memory");
-    for (size_t i = 0; values && good && i < nn_params_count(a); i++) {
         ag_tensor x = nn_params_at(a, i), y = nn_params_at(b, i);
         size_t count = (size_t)ag_count(x);
-        good = ag_get_f64(x, values, count) && nn_assign(x, y) && ag_set_f64(y, values, count);
+        double *values = malloc(count * sizeof *values);
+        good = values
+                   ? ag_get_f64(x, values, count) && nn_assign(x, y) && ag_set_f64(y, values, count)
+                   : NN_FAIL(nn_params_tape(a), "swap: out of memory");
+        free(values);
     }
-    free(values);
-    return good && values;
+    return good;
 }

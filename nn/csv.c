@@ -6,44 +6,26 @@
  * being row 0, the offsets of its fields in the text and then the line it begins on: columns + 1
  * numbers.
  */
-#include "data.h"
+#include "bytes.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct nn_csv {
-    char *text;    /* (length + 1) */
-    size_t *cells; /* (rows + 1, columns + 1) */
+    struct nn_bytes bytes, numbers; /* what text and cells are in */
+    char *text;                     /* (length + 1) */
+    const size_t *cells;            /* (rows + 1, columns + 1) */
     size_t rows, columns;
     char name[]; /* of the file, for messages */
 };
 
 struct reader {
     nn_csv *csv;
-    size_t at;               /* in the text: the next byte */
-    size_t line;             /* it is on */
-    size_t row_line;         /* the row began on */
-    size_t filled, capacity; /* of cells */
+    size_t at;       /* in the text: the next byte */
+    size_t line;     /* it is on */
+    size_t row_line; /* the row began on */
     nn_error *error;
 };
-
-bool nn_fail(nn_error *error, const char *format, ...)
-{
-    if (error) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(error->text, sizeof error->text, format, arguments);
-        va_end(arguments);
-        for (char *c = error->text; *c; c++)
-            if ((unsigned char)*c < ' ')
-                *c = '?';
-    }
-    return false;
-}
 
 /* ---- Reading rows ---- */
 
@@ -52,20 +34,9 @@ static bool fail_in_column(const struct reader *r, size_t column, const char *wh
     return nn_fail(r->error, "%s:%zu: column %zu: %s", r->csv->name, r->row_line, column, what);
 }
 
-static bool push(struct reader *r, size_t cell)
+static void push(struct reader *r, size_t cell)
 {
-    if (r->filled == r->capacity) {
-        size_t capacity = r->capacity ? 2 * r->capacity : 1024;
-        size_t *cells = capacity > SIZE_MAX / sizeof *cells
-                            ? NULL
-                            : realloc(r->csv->cells, capacity * sizeof *cells);
-        if (!cells)
-            return nn_fail(r->error, "%s: out of memory", r->csv->name);
-        r->csv->cells = cells;
-        r->capacity = capacity;
-    }
-    r->csv->cells[r->filled++] = cell;
-    return true;
+    nn_bytes_append(&r->csv->numbers, &cell, sizeof cell);
 }
 
 /* From the opening quote to behind the closing one; unquotes. The text ends in NUL and holds no
@@ -87,28 +58,16 @@ static bool scan_quoted(struct reader *r, size_t column)
     return true;
 }
 
-static void scan_plain(struct reader *r)
-{
-    static const bool stops[256] = {
-        ['\0'] = true, [','] = true, ['\n'] = true, ['\r'] = true, ['"'] = true};
-    const unsigned char *text = (const unsigned char *)r->csv->text;
-    size_t at = r->at;
-    while (!stops[text[at]])
-        at++;
-    r->at = at;
-}
-
 /* One field with the separator behind it, which is ',', '\n' or, at the end of the text, '\0'. */
 static bool scan_field(struct reader *r, size_t column, char *separator)
 {
     char *text = r->csv->text;
     bool quoted = text[r->at] == '"';
-    if (!push(r, r->at))
+    push(r, r->at);
+    if (quoted && !scan_quoted(r, column))
         return false;
     if (!quoted)
-        scan_plain(r);
-    else if (!scan_quoted(r, column))
-        return false;
+        r->at += strcspn(text + r->at, ",\n\r\"");
 
     size_t end = r->at;
     if (text[end] == '\r' && text[end + 1] == '\n')
@@ -150,129 +109,83 @@ static bool scan_row(struct reader *r)
         return nn_fail(r->error, "%s:%zu: %zu field%s where the header has %zu%s", csv->name,
                        r->row_line, fields, fields == 1 ? "" : "s", csv->columns,
                        separator == '\0' ? "; the file ends inside this row" : "");
-    return push(r, r->row_line);
+    push(r, r->row_line);
+    return true;
 }
 
-static int compare_texts(const void *a, const void *b)
+/* The names of the columns are the first cells. */
+static bool check_names(nn_csv *csv, nn_error *error)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool check_names(const nn_csv *csv, nn_error *error)
-{
+    const char *twin = NULL;
     const char **names = malloc(csv->columns * sizeof *names);
-    if (!names)
-        return nn_fail(error, "%s: out of memory", csv->name);
-    for (size_t i = 0; i < csv->columns; i++)
-        names[i] = nn_csv_name(csv, i);
-    qsort(names, csv->columns, sizeof *names, compare_texts);
-    bool unique = true;
-    for (size_t i = 1; i < csv->columns && unique; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            unique = nn_fail(error, "%s:1: two columns have the name '%.40s'", csv->name, names[i]);
+    for (size_t i = 0; names && i < csv->columns; i++)
+        names[i] = csv->text + ((const size_t *)(void *)csv->numbers.at)[i];
+    bool known = names && nn_find_twin(names, sizeof *names, csv->columns, &twin);
     free(names);
-    return unique;
+    if (!known)
+        return nn_fail(error, "%s: out of memory", csv->name);
+    return !twin || nn_fail(error, "%s:1: two columns have the name '%.40s'", csv->name, twin);
 }
 
-static bool scan(nn_csv *csv, size_t length, nn_error *error)
+static bool scan(nn_csv *csv, nn_error *error)
 {
+    size_t length = csv->bytes.size;
     struct reader r = {.csv = csv, .line = 1, .error = error};
-    const char *text = csv->text, *nul = memchr(text, '\0', length);
-    if (nul) {
-        size_t line = 1;
-        for (const char *c = text; c < nul; c++)
-            line += *c == '\n';
-        return nn_fail(error, "%s:%zu: a NUL byte: this is not plain text", csv->name, line);
+    const char *text = csv->text = (char *)csv->bytes.at;
+    if (strlen(text) < length) {
+        for (; *text; text++)
+            r.line += *text == '\n';
+        return nn_fail(error, "%s:%zu: a NUL byte: this is not plain text", csv->name, r.line);
     }
-    if (memcmp(text, "\xef\xbb\xbf", length < 3 ? length : 3) == 0)
-        r.at = length < 3 ? 0 : 3;
+    if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
+        r.at = 3;
     if (r.at == length)
         return nn_fail(error, "%s: the file is empty", csv->name);
-    if (!scan_row(&r) || !check_names(csv, error))
+    if (!scan_row(&r) || (!csv->numbers.failed && !check_names(csv, error)))
         return false;
     for (; r.at < length; csv->rows++)
         if (!scan_row(&r))
             return false;
+    csv->cells = (const size_t *)(void *)csv->numbers.at;
+    if (csv->numbers.failed)
+        return nn_fail(error, "%s: out of memory", csv->name);
     return csv->rows > 0 || nn_fail(error, "%s: a header and no rows", csv->name);
 }
 
 /* ---- Making one ---- */
 
-/* Without text. A long path is known by its end, so that messages have room for the rest. */
-static nn_csv *new_csv(const char *name, nn_error *error)
+static nn_csv *open_csv(const char *name, const struct nn_memory *memory, nn_error *error)
 {
-    size_t length = strlen(name), longest = 255;
-    const char *shown = length > longest ? name + length - longest : name;
+    const struct nn_source source = {name, error};
+    const char *shown = nn_shown(name);
     nn_csv *csv = calloc(1, sizeof *csv + strlen(shown) + 1);
-    if (csv)
-        strcpy(csv->name, shown);
-    else
-        nn_fail(error, "%s: out of memory", shown);
-    return csv;
-}
-
-/* csv, or NULL and csv freed. The text must end in NUL behind its length. */
-static nn_csv *finish(nn_csv *csv, bool read, size_t length, nn_error *error)
-{
-    if (read && scan(csv, length, error))
+    if (!csv) {
+        nn_out_of_memory(&source);
+        return NULL;
+    }
+    strcpy(csv->name, shown);
+    if (nn_bytes_get(&csv->bytes, memory, &source) && scan(csv, error))
         return csv;
     nn_csv_free(csv);
     return NULL;
 }
 
-static bool read_all(FILE *file, nn_csv *csv, size_t *length, nn_error *error)
-{
-    size_t capacity = (size_t)1 << 18, read;
-    *length = 0;
-    do {
-        capacity *= 2;
-        char *text = realloc(csv->text, capacity);
-        if (!text)
-            return nn_fail(error, "%s: out of memory", csv->name);
-        csv->text = text;
-        read = fread(text + *length, 1, capacity - *length - 1, file);
-        *length += read;
-    } while (*length == capacity - 1 && capacity <= SIZE_MAX / 2);
-    if (ferror(file))
-        return nn_fail(error, "%s: %s", csv->name, strerror(errno));
-    csv->text[*length] = '\0';
-    return true;
-}
-
 nn_csv *nn_csv_read(const char *path, nn_error *error)
 {
-    nn_csv *csv = new_csv(path, error);
-    if (!csv)
-        return NULL;
-    size_t length = 0;
-    FILE *file = fopen(path, "rb");
-    bool read = file ? read_all(file, csv, &length, error)
-                     : nn_fail(error, "%s: %s", csv->name, strerror(errno));
-    if (file)
-        fclose(file);
-    return finish(csv, read, length, error);
+    return open_csv(path, NULL, error);
 }
 
 nn_csv *nn_csv_parse(const char *name, const char *text, size_t length, nn_error *error)
 {
-    nn_csv *csv = new_csv(name, error);
-    if (!csv)
-        return NULL;
-    csv->text = length < SIZE_MAX ? malloc(length + 1) : NULL;
-    if (!csv->text)
-        return finish(csv, nn_fail(error, "%s: out of memory", csv->name), length, error);
-    if (length > 0)
-        memcpy(csv->text, text, length);
-    csv->text[length] = '\0';
-    return finish(csv, true, length, error);
+    return open_csv(name, &(struct nn_memory){text, length}, error);
 }
 
 void nn_csv_free(nn_csv *csv)
 {
     if (!csv)
         return;
-    free(csv->text);
-    free(csv->cells);
+    nn_bytes_free(&csv->bytes);
+    nn_bytes_free(&csv->numbers);
     free(csv);
 }
 

@@ -81,8 +81,7 @@ typedef struct nn_safetensors {
     size_t count, metadata_count;
     nn_stored *tensors;    /* (count), in strcmp order of their names */
     nn_metadata *metadata; /* (metadata_count), in strcmp order of their keys */
-    unsigned char *bytes;  /* the file */
-    char *header;          /* the strings above are in here */
+    unsigned char *bytes;  /* the file; the strings above are in its header */
 } nn_safetensors;
 
 /* Everything in it lives until nn_safetensors_free. */
@@ -119,11 +118,14 @@ AG_API bool nn_safetensors_write(const char *path, const nn_stored *tensors, siz
  *     nn_save_checkpoint(&checkpoint, path, &error);
  */
 
-/* Numbers of one's own: a best loss, a history. Names are unique; loading needs the same count. */
+/* Numbers of one's own: a best loss, a history. Names are unique. Loading needs as many as were
+ * saved or, if there is room for `most`, sets their count. It refuses if those of a fixed one are
+ * not these: say, the length of a schedule that is to be gone on with. */
 typedef struct nn_numbers {
     const char *name;
     double *values;
-    size_t count;
+    size_t count, most;
+    bool fixed;
 } nn_numbers;
 
 typedef struct nn_checkpoint {

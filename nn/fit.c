@@ -9,8 +9,9 @@
 
 #include <math.h>
 #include <signal.h>
+#include <string.h>
 
-enum { STATE = 4 };
+enum { STATE = 4, PLAN = 10 };
 
 struct run {
     const nn_fit_options *options;
@@ -104,13 +105,35 @@ static bool update(struct run *r)
 
 /* ---- Checkpoints ---- */
 
+/* What must be the same when training goes on. */
+static const char *const plan_names[PLAN] = {"fit/batch",           "fit/accumulate",
+                                             "fit/average",         "fit/schedule/kind",
+                                             "fit/schedule/rate",   "fit/schedule/floor",
+                                             "fit/schedule/factor", "fit/schedule/warmup",
+                                             "fit/schedule/every",  "fit/schedule/total"};
+
+static void write_plan(const nn_fit_options *o, double plan[PLAN])
+{
+    const nn_schedule s = o->schedule ? *o->schedule : (nn_schedule){0};
+    const double values[PLAN] = {(double)o->batch, o->accumulate > 1 ? (double)o->accumulate : 1.0,
+                                 o->average,       s.kind,
+                                 s.rate,           s.floor,
+                                 s.factor,         (double)s.warmup,
+                                 (double)s.every,  (double)s.total};
+    memcpy(plan, values, sizeof values);
+}
+
 static bool checkpoint(struct run *r, bool save)
 {
     const nn_fit_options *o = r->options;
     nn_history *h = r->history;
-    nn_numbers numbers[] = {{"fit/state", r->state, STATE},
-                            {"fit/train", h->train, h->epochs},
-                            {"fit/validation", h->validation, h->epochs}};
+    double plan[PLAN];
+    nn_numbers numbers[3 + PLAN] = {{"fit/state", r->state, STATE, 0, false},
+                                    {"fit/train", h->train, h->epochs, o->epochs, false},
+                                    {"fit/validation", h->validation, h->epochs, o->epochs, false}};
+    write_plan(o, plan);
+    for (size_t i = 0; i < PLAN; i++)
+        numbers[3 + i] = (nn_numbers){plan_names[i], &plan[i], 1, 0, true};
     nn_checkpoint c = {.params = o->params,
                        .optimizer = o->optimizer,
                        .batches = &r->batches,
@@ -122,17 +145,8 @@ static bool checkpoint(struct run *r, bool save)
     bool good = save ? nn_save_checkpoint(&c, o->checkpoint, r->error)
                      : nn_load_checkpoint(&c, o->checkpoint, r->error);
     r->step = c.step;
+    h->epochs = numbers[1].count;
     return good;
-}
-
-/* How many epochs a checkpoint's history has. */
-static bool peek(struct run *r, size_t *epochs)
-{
-    nn_safetensors *file = nn_safetensors_read(r->options->checkpoint, r->error);
-    const nn_stored *t = file ? nn_safetensors_find(file, "training/numbers/fit/train") : NULL;
-    *epochs = t && t->shape.rank == 1 ? (size_t)t->shape.dim[0] : 0;
-    nn_safetensors_free(file);
-    return file;
 }
 
 /* ---- One epoch ---- */
@@ -247,17 +261,13 @@ static bool begin(struct run *r)
 {
     const nn_fit_options *o = r->options;
     nn_history *h = r->history;
-    size_t before = 0;
     ag_rng rng;
     ag_rng_seed(&rng, o->seed);
     if (!nn_batches_new(&r->batches, o->split->train, o->split->train_count, o->batch, false, &rng,
-                        r->error) ||
-        (o->resume && !peek(r, &before)))
+                        r->error))
         return false;
-    size_t most = before > o->epochs ? before : o->epochs;
-    h->train = ag_allocate(r->tape, 2 * (most + 1) * sizeof *h->train);
-    h->validation = h->train ? h->train + most + 1 : NULL;
-    h->epochs = before;
+    h->train = ag_allocate(r->tape, 2 * (o->epochs + 1) * sizeof *h->train);
+    h->validation = h->train ? h->train + o->epochs + 1 : NULL;
     r->average = o->average > 0.0 ? nn_params_copy(o->params) : NULL;
     r->best = o->patience ? nn_params_copy(o->params) : NULL;
     r->state[LOWEST] = HUGE_VAL;
@@ -265,6 +275,7 @@ static bool begin(struct run *r)
         return failed(r);
     if (o->resume && !checkpoint(r, false))
         return false;
+    size_t before = h->epochs;
     if (!(r->state[BEST] >= 0.0 && r->state[BEST] <= (double)before))
         return nn_fail(r->error, "%s: its best epoch is %g of %zu", o->checkpoint, r->state[BEST],
                        before);

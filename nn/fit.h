@@ -48,7 +48,9 @@ typedef struct nn_fit_options {
     size_t patience;
 
     /* Not NULL: written after each epoch and on an interruption. resume: begins with reading it,
-     * and gives the same bits as if training had never been interrupted. */
+     * and gives the same bits as if training had never been interrupted. What the steps depend on
+     * must then be as it was: batch, accumulate, average and the schedule, whose length does not
+     * hang on `epochs`. So part of a plan is trained with fewer epochs, and later the rest. */
     const char *checkpoint;
     bool resume;
 

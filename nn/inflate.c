@@ -162,16 +162,17 @@ static void repeat(struct stream *s, size_t length, size_t distance)
             s->out->at[s->out->size] = s->out->at[s->out->size - distance];
 }
 
+/* A number whose code says in which range it lies, with the bits behind it: `parts` (a power of
+ * two) ranges to each power of two. */
+static size_t ranged(struct stream *s, unsigned code, unsigned parts)
+{
+    unsigned more = code < 2 * parts ? 0 : code / parts - 1;
+    return ((size_t)(code - parts * more) << more) + take(s, more);
+}
+
 static void compressed_block(struct stream *s, const struct code *literal,
                              const struct code *distance)
 {
-    static const uint16_t lengths[29] = {3,  4,  5,  6,   7,   8,   9,   10,  11, 13,
-                                         15, 17, 19, 23,  27,  31,  35,  43,  51, 59,
-                                         67, 83, 99, 115, 131, 163, 195, 227, 258};
-    static const uint16_t distances[DISTANCES] = {1,    2,    3,    4,     5,     7,    9,    13,
-                                                  17,   25,   33,   49,    65,    97,   129,  193,
-                                                  257,  385,  513,  769,   1025,  1537, 2049, 3073,
-                                                  4097, 6145, 8193, 12289, 16385, 24577};
     while (!s->problem) {
         unsigned symbol = decode(s, literal);
         if (symbol == END_OF_BLOCK)
@@ -181,18 +182,15 @@ static void compressed_block(struct stream *s, const struct code *literal,
                 s->out->at[s->out->size++] = (unsigned char)symbol;
             continue;
         }
-        unsigned l = symbol - 257;
-        if (l > 28) {
+        if (symbol > 285) {
             fail(s, "a length that stands for nothing");
             return;
         }
-        size_t length = lengths[l] + take(s, l < 8 || l == 28 ? 0 : l / 4 - 1);
+        size_t length = symbol == 285 ? 258 : 3 + ranged(s, symbol - 257, 4);
         unsigned d = decode(s, distance);
-        if (d >= DISTANCES) {
+        if (d >= DISTANCES)
             fail(s, "a distance that stands for nothing");
-            return;
-        }
-        size_t back = distances[d] + take(s, d < 4 ? 0 : d / 2 - 1);
+        size_t back = s->problem ? 0 : 1 + ranged(s, d, 2);
         if (!s->problem)
             repeat(s, length, back);
     }

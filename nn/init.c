@@ -1,7 +1,7 @@
 /* Initialisers: every one is shift + scale * draw, element by element. */
-#include "nn.h"
-
 #include <math.h>
+
+#include "parts.h"
 
 /* Draws are one a call; NULL stands for 0. */
 struct law {
@@ -18,38 +18,36 @@ static double draw(void *context)
 
 static bool fill(ag_tensor w, double shift, double scale, double (*of)(ag_rng *), ag_rng *rng)
 {
-    if (!of || rng)
-        return ag_set_each(w, draw, &(struct law){shift, scale, of, rng});
-    ag_fail(w.tape, "init: no generator (NULL)");
-    return false;
+    if (of && !rng)
+        return NN_FAIL(w.tape, "init: no generator (NULL)");
+    return ag_set_each(w, draw, &(struct law){shift, scale, of, rng});
 }
 
 bool nn_init_constant(ag_tensor w, double value)
 {
-    if (isfinite(value))
-        return fill(w, value, 0.0, NULL, NULL);
-    ag_fail(w.tape, "init_constant: the value is %g; it must be finite", value);
-    return false;
+    if (!isfinite(value))
+        return NN_FAIL(w.tape, "init_constant: the value is %g; it must be finite", value);
+    return fill(w, value, 0.0, NULL, NULL);
 }
 
 bool nn_init_uniform(ag_tensor w, double low, double high, ag_rng *rng)
 {
-    if (low <= high && isfinite(high - low))
-        return fill(w, low, high - low, ag_rng_uniform, rng);
-    ag_fail(w.tape, "init_uniform: the range is %g to %g; it must be finite, and not run backwards",
-            low, high);
-    return false;
+    if (!(low <= high && isfinite(high - low)))
+        return NN_FAIL(w.tape,
+                       "init_uniform: the range is %g to %g; it must be finite, and not run "
+                       "backwards",
+                       low, high);
+    return fill(w, low, high - low, ag_rng_uniform, rng);
 }
 
 bool nn_init_normal(ag_tensor w, double mean, double deviation, ag_rng *rng)
 {
-    if (isfinite(mean) && isfinite(deviation) && deviation >= 0.0)
-        return fill(w, mean, deviation, ag_rng_normal, rng);
-    ag_fail(w.tape,
-            "init_normal: mean %g, standard deviation %g; both must be finite, and the latter not "
-            "negative",
-            mean, deviation);
-    return false;
+    if (!(isfinite(mean) && isfinite(deviation) && deviation >= 0.0))
+        return NN_FAIL(w.tape,
+                       "init_normal: mean %g, standard deviation %g; both must be finite, and the "
+                       "latter not negative",
+                       mean, deviation);
+    return fill(w, mean, deviation, ag_rng_normal, rng);
 }
 
 /* Mean 0 and variance gain/fan; a uniform distribution within ±a has variance a²/3. */
@@ -60,15 +58,14 @@ static bool scaled(ag_tensor w, double gain, double fan, nn_distribution distrib
         return fill(w, 0.0, deviation, ag_rng_normal, rng);
     if (distribution == NN_UNIFORM)
         return fill(w, -bound, 2.0 * bound, ag_rng_uniform, rng);
-    ag_fail(w.tape, "init: %d is not a distribution: NN_UNIFORM or NN_NORMAL", (int)distribution);
-    return false;
+    return NN_FAIL(w.tape, "init: %d is not a distribution: NN_UNIFORM or NN_NORMAL",
+                   (int)distribution);
 }
 
 static bool fan_fits(ag_tensor w, const char *who, const char *which, int64_t fan)
 {
-    if (fan < 1)
-        ag_fail(w.tape, "%s: %s is %lld; it must be at least 1", who, which, (long long)fan);
-    return fan >= 1;
+    return fan >= 1 ||
+           NN_FAIL(w.tape, "%s: %s is %lld; it must be at least 1", who, which, (long long)fan);
 }
 
 bool nn_init_xavier(ag_tensor w, int64_t fan_in, int64_t fan_out, nn_distribution distribution,

@@ -1,8 +1,8 @@
 /* A strict reader of JSON: RFC 8259 for the grammar, RFC 3629 for UTF-8.
  *
- * NUL is no character of the grammar outside a string nor inside one, so the NUL at the end of the
- * text stops every loop. A decoded string is never longer than it was, so there is room in place.
- */
+ * NUL is no character of the grammar outside a string nor inside one, so the NUL that stands for
+ * the end of the text stops every loop. A decoded string is never longer than it was, so there is
+ * room in place. */
 #include "json.h"
 
 #include <string.h>
@@ -14,57 +14,72 @@ bool nn_json_fail(struct nn_json *json, const char *problem)
     return false;
 }
 
-static char next(struct nn_json *json)
+static char peek(const struct nn_json *json)
 {
-    json->at += strspn(json->at, " \t\r\n");
-    return *json->at;
+    return json->at < json->end ? *json->at : '\0';
 }
 
-static const char *expected(char c)
+static char next(struct nn_json *json)
 {
-    switch (c) {
-    case '{':
-        return "'{' expected";
-    case '[':
-        return "'[' expected";
-    case ']':
-        return "']' expected";
-    case ':':
-        return "':' expected";
-    default:
-        return "',' or a closing bracket expected";
-    }
+    while (peek(json) && strchr(" \t\r\n", *json->at))
+        json->at++;
+    return peek(json);
 }
 
 bool nn_json_take(struct nn_json *json, char c)
 {
+    static const struct {
+        char c;
+        const char *problem;
+    } expected[] = {{'{', "'{' expected"},
+                    {'[', "'[' expected"},
+
+                    {':', "':' expected"},
+                    {0, "',' or a closing bracket expected"}};
+    size_t i = 0;
     if (json->problem)
         return false;
-    if (next(json) != c)
-        return nn_json_fail(json, expected(c));
-    json->at++;
-    return true;
+    if (next(json) == c) {
+        json->at++;
+        return true;
+    }
+    while (expected[i].c && expected[i].c != c)
+        i++;
+    return nn_json_fail(json, expected[i].problem);
+}
+
+bool nn_json_word(struct nn_json *json, const char *word)
+{
+    size_t length = strlen(word);
+    next(json);
+    bool there = !json->problem && (size_t)(json->end - json->at) >= length &&
+                 memcmp(json->at, word, length) == 0;
+    json->at += there ? length : 0;
+    return there;
 }
 
 bool nn_json_more(struct nn_json *json, char close, bool *first)
 {
     if (json->problem)
         return false;
-    if (next(json) == close) {
+    json->comma = next(json) != close && !*first && nn_json_take(json, ',');
+    if (next(json) == close && (!json->comma || json->python)) {
         json->at++;
         return false;
     }
-    bool more = *first || nn_json_take(json, ',');
+    bool more = *first || json->comma;
     *first = false;
     return more;
 }
 
-/* Four hexadecimal digits behind "\u"; -1 if they are not. */
-static int32_t hex4(const char *at)
+/* Four hexadecimal digits so far behind `at`; -1 if they are not. */
+static int32_t hex4(const struct nn_json *json, size_t ahead)
 {
     int32_t value = 0;
-    for (int i = 0; i < 4; i++) {
-        char c = at[i];
+    if ((size_t)(json->end - json->at) < ahead + 4)
+        return -1;
+    for (size_t i = ahead; i < ahead + 4; i++) {
+        char c = json->at[i];
         int digit = c >= '0' && c <= '9'   ? c - '0'
                     : c >= 'a' && c <= 'f' ? c - 'a' + 10
                     : c >= 'A' && c <= 'F' ? c - 'A' + 10
@@ -89,15 +104,16 @@ static char *put_utf8(char *out, int32_t point)
 /* Behind "\u". */
 static bool unicode_escape(struct nn_json *json, char **out)
 {
-    int32_t point = hex4(json->at);
+    int32_t point = hex4(json, 0);
     if (point < 0)
         return nn_json_fail(json, "\\u without four hexadecimal digits");
     if (point == 0)
         return nn_json_fail(json, "a NUL in a string");
     json->at += 4;
     if (point >= 0xd800 && point < 0xe000) {
-        bool pair = point < 0xdc00 && json->at[0] == '\\' && json->at[1] == 'u';
-        int32_t low = pair ? hex4(json->at + 2) : -1;
+        int32_t low = point < 0xdc00 ? hex4(json, 2) : -1;
+        if (low >= 0 && (json->at[0] != '\\' || json->at[1] != 'u'))
+            low = -1;
         if (low < 0xdc00 || low >= 0xe000)
             return nn_json_fail(json, "half of a surrogate pair");
         point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
@@ -111,7 +127,7 @@ static bool unicode_escape(struct nn_json *json, char **out)
 static bool escape(struct nn_json *json, char **out)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    char c = *json->at;
+    char c = peek(json);
     const char *found = c ? strchr(from, c) : NULL;
     if (!found && c != 'u')
         return nn_json_fail(json, "an escape that JSON does not have");
@@ -126,16 +142,17 @@ bool nn_json_string(struct nn_json *json, const char **text)
 {
     if (json->problem)
         return false;
-    if (next(json) != '"')
+    char quote = next(json);
+    if (quote != '"' && !(quote == '\'' && json->python))
         return nn_json_fail(json, "a string expected");
     char *out = ++json->at;
     *text = out;
     for (;;) {
-        char c = *json->at;
+        char c = peek(json);
         if ((unsigned char)c < ' ')
             return nn_json_fail(json, "a control character in a string, or its quote is missing");
         json->at++;
-        if (c == '"')
+        if (c == quote)
             break;
         if (c != '\\')
             *out++ = c;
@@ -151,26 +168,54 @@ bool nn_json_key(struct nn_json *json, const char **key)
     return nn_json_string(json, key) && nn_json_take(json, ':');
 }
 
+unsigned nn_json_which(const char *key, const char *const keys[3], unsigned *seen)
+{
+    unsigned k = 0;
+    while (k < 3 && strcmp(key, keys[k]) != 0)
+        k++;
+    bool again = *seen >> k & 1;
+    *seen |= k < 3 ? 1u << k : 0;
+    return again ? 4 : k;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 bool nn_json_integer(struct nn_json *json, uint64_t most, uint64_t *value)
 {
     if (json->problem)
         return false;
     char first = next(json);
-    if (first < '0' || first > '9')
-        return nn_json_fail(json, "a whole number, 0 or more, expected");
+    const char *start = json->at;
     uint64_t sum = 0;
-    for (; *json->at >= '0' && *json->at <= '9'; json->at++) {
+    for (; is_digit(peek(json)); json->at++) {
         uint64_t digit = (uint64_t)(*json->at - '0');
         if (sum > (most - digit) / 10)
             return nn_json_fail(json, "a number that is too large");
         sum = 10 * sum + digit;
-        if (first == '0' && json->at[1] >= '0' && json->at[1] <= '9')
-            return nn_json_fail(json, "a number with a leading zero");
     }
-    if (*json->at && strchr(".eE", *json->at))
+    if (first == '0' && json->at - start > 1)
+        return nn_json_fail(json, "a number with a leading zero");
+    if (json->at == start || (peek(json) && strchr(".eE", peek(json))))
         return nn_json_fail(json, "a whole number, 0 or more, expected");
     *value = sum;
     return true;
+}
+
+bool nn_json_shape(struct nn_json *json, char close, ag_shape *shape)
+{
+    bool first = true;
+    uint64_t size;
+    *shape = (ag_shape){0};
+    for (; nn_json_more(json, close, &first); shape->rank++) {
+        if (!nn_json_integer(json, INT64_MAX, &size))
+            return false;
+        if (shape->rank < AG_MAX_RANK)
+            shape->dim[shape->rank] = (int64_t)size;
+    }
+    return !json->problem;
 }
 
 /* The length of the one valid character at `at`, of `left` bytes; 0 if it is not valid. */

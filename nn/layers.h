@@ -137,11 +137,15 @@ AG_API ag_tensor nn_recurrent_apply(const nn_recurrent *rnn, ag_tensor x,
 
 /* Multi-head attention (Vaswani et al. 2017, section 3.2.2), nn.MultiheadAttention with
  * batch_first: in_proj_weight (3*width, width), Xavier's uniform, makes queries, keys and values;
- * in_proj_bias (3*width) and out_proj.bias are at first zeros. `heads` divides width. */
+ * in_proj_bias (3*width) and out_proj.bias are at first zeros. `heads` divides width. In training
+ * mode the weights by which values are added up are dropped with probability `dropout`, at first 0.
+ */
 typedef struct {
+    const nn_params *params;
     ag_tensor in_proj_weight, in_proj_bias;
     nn_linear out_proj;
     int64_t heads;
+    double dropout;
 } nn_attention;
 
 AG_API nn_attention nn_attention_new(nn_params *params, const char *name, int64_t width,
@@ -155,9 +159,9 @@ AG_API ag_tensor nn_attention_apply(const nn_attention *layer, ag_tensor x, ag_t
 /* ---- Blocks ---- */
 
 /* x + attention(norm1(x)), and then x + linear2(activation(linear1(norm2(x)))); with post_norm
- * norm1(x + attention(x)), and then norm2(x + ...). Dropout comes after attention, activation and
- * linear2. Parameters are named as in nn.TransformerEncoderLayer: self_attn, linear1, linear2,
- * norm1, norm2. */
+ * norm1(x + attention(x)), and then norm2(x + ...). Dropout comes within and after attention, after
+ * activation and linear2. Parameters are named as in nn.TransformerEncoderLayer: self_attn,
+ * linear1, linear2, norm1, norm2. */
 typedef struct {
     int64_t heads, hidden;     /* hidden: between linear1 and linear2; 0: 4 * width */
     nn_activation *activation; /* NULL: ag_gelu */

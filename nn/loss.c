@@ -23,11 +23,9 @@ static bool differ(const char *who, ag_tensor y, ag_tensor target, int fewer)
     char left[NN_SHAPE_TEXT], right[NN_SHAPE_TEXT];
     if (!ag_valid(y) || !ag_valid(target))
         return false;
-    ag_shape a = ag_shape_of(y), b = ag_shape_of(target);
-    bool same = b.rank == a.rank - fewer;
-    for (int i = 0; i < b.rank && same; i++)
-        same = a.dim[i] == b.dim[i];
-    if (same)
+    ag_shape a = ag_shape_of(y), b = ag_shape_of(target), same = a;
+    same.rank -= fewer;
+    if (nn_same_shape(&same, &b))
         return false;
     ag_fail(y.tape, "%s: predictions are %s and targets %s; they must have the same shape%s", who,
             nn_shape_print(left, &a), nn_shape_print(right, &b),

@@ -125,16 +125,16 @@ AG_API ag_tensor nn_cross_entropy_with(ag_tensor logits, ag_tensor classes, doub
 
 /* ---- Optimisers ---- */
 
-typedef enum { NN_SGD, NN_ADAM, NN_ADAMW, NN_RMSPROP, NN_ADAGRAD, NN_LION } nn_method;
+typedef enum { NN_SGD, NN_ADAM, NN_ADAMW, NN_RMSPROP, NN_ADAGRAD, NN_LION, NN_MUON } nn_method;
 
 typedef struct {
     nn_method method;
     double rate;
-    double momentum;     /* sgd */
-    bool nesterov;       /* sgd with momentum */
-    double beta1, beta2; /* adam, adamw, lion; beta2 is also rmsprop's (PyTorch's alpha) */
-    double epsilon;      /* adam, adamw, rmsprop, adagrad */
-    double weight_decay; /* in the gradient; of adamw and lion, apart from it */
+    double momentum;     /* sgd, muon */
+    bool nesterov;       /* sgd with momentum, muon */
+    double beta1, beta2; /* adam, adamw, lion, muon; beta2 is also rmsprop's (PyTorch's alpha) */
+    double epsilon;      /* adam, adamw, rmsprop, adagrad, muon */
+    double weight_decay; /* in the gradient; of adamw, lion and muon, apart from it */
     double clip_norm;    /* greatest norm of all gradients together; 0: no limit */
 } nn_options;
 
@@ -145,6 +145,11 @@ AG_API nn_options nn_adamw(double rate);
 AG_API nn_options nn_rmsprop(double rate);
 AG_API nn_options nn_adagrad(double rate);
 AG_API nn_options nn_lion(double rate);
+
+/* Matrices by Muon, with steps as long as Adam's, so that one rate serves both; all else, and
+ * matrices that nn_set_adamw names, by adamw. Embeddings and the last layer are better left to it.
+ */
+AG_API nn_options nn_muon(double rate);
 
 typedef struct nn_optimizer nn_optimizer;
 
@@ -157,6 +162,10 @@ AG_API nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options);
  * counts. nn_set_group(adamw, "*.bias", 1, 0). That there is none is an error. */
 AG_API bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
                          double weight_decay);
+
+/* Has muon leave the matrices whose names fit the pattern to adamw. That there is none is an error.
+ */
+AG_API bool nn_set_adamw(nn_optimizer *optimizer, const char *pattern);
 
 /* One update of every parameter that the last ag_backward gave a gradient; that there is none is an
  * error. The state (momentum; Adam's m, v and step count) is a parameter's own and made at its

@@ -11,8 +11,8 @@ enum { LOCAL = 30, CENTRAL = 46, END = 22, STORED = 0, DEFLATED = 8 };
 enum { LOCAL_SIGNATURE = 0x04034b50, CENTRAL_SIGNATURE = 0x02014b50, END_SIGNATURE = 0x06054b50 };
 
 struct member {
-    char *name; /* without ".npy" */
-    unsigned method;
+    const char *name; /* without ".npy" */
+    size_t method;
     uint32_t crc;
     size_t packed, size;       /* bytes in the archive, and decompressed */
     const unsigned char *data; /* (packed) */
@@ -20,14 +20,15 @@ struct member {
 
 struct nn_npz {
     struct nn_bytes bytes;
+    struct member *members; /* (count) */
     size_t count;
-    struct member *members;
-    char path[]; /* as shown */
+    struct nn_source source; /* error: while it is made */
+    char path[];             /* as shown */
 };
 
-static uint32_t field(const unsigned char *at, size_t offset, size_t size)
+static size_t field(const unsigned char *at, size_t offset, size_t size)
 {
-    return (uint32_t)nn_integer_at(at + offset, size, false);
+    return (size_t)nn_integer_at(at + offset, size, false);
 }
 
 /* ---- The directory ---- */
@@ -46,114 +47,99 @@ static const unsigned char *find_end(const nn_npz *npz)
 
 /* Where the member's bytes begin: behind its local header, which has a name and an extra field of
  * its own. */
-static bool find_data(const nn_npz *npz, struct member *m, size_t offset, nn_error *error)
+static bool find_data(const nn_npz *npz, struct member *m, size_t offset)
 {
     size_t size = npz->bytes.size;
     const unsigned char *at = npz->bytes.at + (offset <= size ? offset : 0);
     if (offset > size || size - offset < LOCAL || field(at, 0, 4) != LOCAL_SIGNATURE)
-        return nn_fail(error, "%s: member '%.80s': no local header where it should be", npz->path,
-                       m->name);
-    size_t header = LOCAL + (size_t)field(at, 26, 2) + field(at, 28, 2);
+        return nn_refuse(&npz->source, "member '%.80s': no local header where it should be",
+                         m->name);
+    size_t header = LOCAL + field(at, 26, 2) + field(at, 28, 2);
     if (header > size - offset || m->packed > size - offset - header)
-        return nn_fail(error, "%s: member '%.80s' reaches beyond the end of the file", npz->path,
-                       m->name);
+        return nn_refuse(&npz->source, "member '%.80s' reaches beyond the end of the file",
+                         m->name);
     m->data = at + header;
     return true;
 }
 
-static char *member_name(const unsigned char *text, size_t length)
+/* `at` is the member's entry in the directory; its name is moved by a byte, to have room for a NUL.
+ */
+static bool read_member(const nn_npz *npz, struct member *m, unsigned char *at)
 {
-    if (length >= 4 && memcmp(text + length - 4, ".npy", 4) == 0)
+    size_t length = field(at, 28, 2), offset = field(at, 42, 4);
+    *m = (struct member){.method = field(at, 10, 2),
+                         .crc = (uint32_t)field(at, 16, 4),
+                         .packed = field(at, 20, 4),
+                         .size = field(at, 24, 4)};
+    if (length >= 4 && memcmp(at + CENTRAL + length - 4, ".npy", 4) == 0)
         length -= 4;
-    char *name = malloc(length + 1);
-    if (name) {
-        memcpy(name, text, length);
-        name[length] = '\0';
-    }
-    return name;
-}
-
-/* `at` is the member's entry in the directory. */
-static bool read_member(const nn_npz *npz, struct member *m, const unsigned char *at,
-                        nn_error *error)
-{
-    m->name = member_name(at + CENTRAL, field(at, 28, 2));
-    if (!m->name)
-        return nn_fail(error, "%s: out of memory", npz->path);
-    m->method = field(at, 10, 2);
-    m->crc = field(at, 16, 4);
-    m->packed = field(at, 20, 4);
-    m->size = field(at, 24, 4);
-    size_t offset = field(at, 42, 4);
+    m->name = memmove(at + CENTRAL - 1, at + CENTRAL, length);
+    at[CENTRAL - 1 + length] = '\0';
     if (field(at, 8, 2) & 1)
-        return nn_fail(error, "%s: member '%.80s' is encrypted", npz->path, m->name);
+        return nn_refuse(&npz->source, "member '%.80s' is encrypted", m->name);
     if (m->packed == UINT32_MAX || m->size == UINT32_MAX || offset == UINT32_MAX)
-        return nn_fail(error, "%s: member '%.80s' is zip64, which is not read", npz->path, m->name);
+        return nn_refuse(&npz->source, "member '%.80s' is zip64, which is not read", m->name);
     if (m->method != STORED && m->method != DEFLATED)
-        return nn_fail(error, "%s: member '%.80s' is compressed by method %u; 0 and 8 are read",
-                       npz->path, m->name, m->method);
+        return nn_refuse(&npz->source,
+                         "member '%.80s' is compressed by method %zu; 0 and 8 are read", m->name,
+                         m->method);
     if (m->method == STORED && m->packed != m->size)
-        return nn_fail(error, "%s: member '%.80s' is stored, but its two sizes differ", npz->path,
-                       m->name);
-    return find_data(npz, m, offset, error);
+        return nn_refuse(&npz->source, "member '%.80s' is stored, but its two sizes differ",
+                         m->name);
+    return find_data(npz, m, offset);
 }
 
-static bool read_members(nn_npz *npz, const unsigned char *at, const unsigned char *end,
-                         size_t count, nn_error *error)
+static bool read_members(nn_npz *npz, unsigned char *at, const unsigned char *end, size_t count)
 {
     npz->members = calloc(count + 1, sizeof *npz->members);
     if (!npz->members)
-        return nn_fail(error, "%s: out of memory", npz->path);
+        return nn_out_of_memory(&npz->source);
     while (npz->count < count) {
         size_t left = (size_t)(end - at), size;
         if (left < CENTRAL || field(at, 0, 4) != CENTRAL_SIGNATURE)
             break;
-        size = CENTRAL + (size_t)field(at, 28, 2) + field(at, 30, 2) + field(at, 32, 2);
+        size = CENTRAL + field(at, 28, 2) + field(at, 30, 2) + field(at, 32, 2);
         if (size > left)
             break;
-        if (!read_member(npz, &npz->members[npz->count++], at, error))
+        if (!read_member(npz, &npz->members[npz->count++], at))
             return false;
         at += size;
     }
     return (npz->count == count && at == end) ||
-           nn_fail(error, "%s: the directory is damaged behind member %zu of %zu", npz->path,
-                   npz->count, count);
+           nn_refuse(&npz->source, "the directory is damaged behind member %zu of %zu", npz->count,
+                     count);
 }
 
-static bool read_directory(nn_npz *npz, nn_error *error)
+static bool read_directory(nn_npz *npz)
 {
     const unsigned char *end = find_end(npz);
     if (!end)
-        return nn_fail(error, "%s: not a zip archive, or its end is cut off", npz->path);
+        return nn_refuse(&npz->source, "not a zip archive, or its end is cut off");
     size_t count = field(end, 10, 2), size = field(end, 12, 4), offset = field(end, 16, 4);
     if (count == 0xffff || size == UINT32_MAX || offset == UINT32_MAX)
-        return nn_fail(error, "%s: a zip64 archive, which is not read", npz->path);
+        return nn_refuse(&npz->source, "a zip64 archive, which is not read");
     size_t before = (size_t)(end - npz->bytes.at);
     if (field(end, 4, 4) != 0 || field(end, 8, 2) != count)
-        return nn_fail(error, "%s: an archive in several parts, which is not read", npz->path);
+        return nn_refuse(&npz->source, "an archive in several parts, which is not read");
     if (offset > before || size != before - offset)
-        return nn_fail(error, "%s: the directory is not where its end says", npz->path);
-    if (!read_members(npz, npz->bytes.at + offset, end, count, error))
-        return false;
-    return !count || nn_check_names((const char *const *)&npz->members->name, sizeof *npz->members,
-                                    count, npz->path, error);
+        return nn_refuse(&npz->source, "the directory is not where its end says");
+    return read_members(npz, npz->bytes.at + offset, end, count) &&
+           nn_check_names(&npz->members->name, sizeof *npz->members, count, &npz->source);
 }
 
 /* ---- The archive ---- */
 
-/* Owns the bytes, also on error. */
-static nn_npz *open_bytes(const char *name, struct nn_bytes bytes, nn_error *error)
+static nn_npz *open_npz(const char *name, const struct nn_memory *memory, nn_error *error)
 {
     const char *shown = nn_shown(name);
+    const struct nn_source source = {name, error};
     nn_npz *npz = calloc(1, sizeof *npz + strlen(shown) + 1);
     if (!npz) {
-        nn_bytes_free(&bytes);
-        nn_fail(error, "%s: out of memory", shown);
+        nn_out_of_memory(&source);
         return NULL;
     }
-    npz->bytes = bytes;
-    strcpy(npz->path, shown);
-    if (read_directory(npz, error))
+    npz->source = (struct nn_source){strcpy(npz->path, shown), error};
+    if (nn_bytes_get(&npz->bytes, memory, &source) && read_directory(npz))
         return npz;
     nn_npz_free(npz);
     return NULL;
@@ -161,22 +147,18 @@ static nn_npz *open_bytes(const char *name, struct nn_bytes bytes, nn_error *err
 
 nn_npz *nn_npz_read(const char *path, nn_error *error)
 {
-    struct nn_bytes bytes;
-    return nn_bytes_read(&bytes, path, error) ? open_bytes(path, bytes, error) : NULL;
+    return open_npz(path, NULL, error);
 }
 
 nn_npz *nn_npz_parse(const char *name, const void *data, size_t size, nn_error *error)
 {
-    struct nn_bytes bytes;
-    return nn_bytes_copy(&bytes, name, data, size, error) ? open_bytes(name, bytes, error) : NULL;
+    return open_npz(name, &(struct nn_memory){data, size}, error);
 }
 
 void nn_npz_free(nn_npz *npz)
 {
     if (!npz)
         return;
-    for (size_t i = 0; i < npz->count; i++)
-        free(npz->members[i].name);
     free(npz->members);
     nn_bytes_free(&npz->bytes);
     free(npz);
@@ -193,27 +175,28 @@ const char *nn_npz_name(const nn_npz *npz, size_t index)
 }
 
 /* The member's bytes, checked. */
-static bool unpack(const struct member *m, struct nn_bytes *out, const char *shown, nn_error *error)
+static bool unpack(const struct member *m, struct nn_bytes *out, const struct nn_source *source)
 {
     size_t used = m->packed;
     const char *problem = NULL;
-    if (!nn_bytes_reserve(out, 1))
-        problem = "out of memory";
-    else if (m->method == DEFLATED)
+    if (m->method == DEFLATED)
         problem = nn_inflate(out, m->data, m->packed, m->size, &used);
-    else if (!nn_bytes_append(out, m->data, m->size))
+    else
+        nn_bytes_append(out, m->data, m->size);
+    if (!problem && out->failed)
         problem = "out of memory";
     if (!problem && (out->size != m->size || used != m->packed))
         problem = "it is not as long as the directory says";
     if (!problem && nn_crc32(out->at, out->size) != m->crc)
         problem = "the CRC-32 is wrong: the data are damaged";
-    return !problem || nn_fail(error, "%s: %s", shown, problem);
+    return !problem || nn_refuse(source, "%s", problem);
 }
 
 bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype dtype,
                 nn_error *error)
 {
     char shown[300];
+    const struct nn_source source = {shown, error};
     struct nn_bytes bytes = {0};
     size_t i = 0;
     while (i < npz->count && strcmp(npz->members[i].name, name) != 0)
@@ -221,7 +204,7 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
     if (i == npz->count)
         return nn_fail(error, "%s: there is no member '%.80s'", npz->path, name);
     snprintf(shown, sizeof shown, "%s: member '%.80s'", npz->path, name);
-    bool good = unpack(&npz->members[i], &bytes, shown, error) &&
+    bool good = unpack(&npz->members[i], &bytes, &source) &&
                 nn_npy_parse(array, dtype, shown, bytes.at, bytes.size, error);
     nn_bytes_free(&bytes);
     return good;
@@ -229,94 +212,77 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
 
 /* ---- Writing ---- */
 
-static bool put(struct nn_bytes *out, size_t value, size_t size)
+/* What a local header and an entry of the directory have in common behind the signature: version,
+ * flags (the name is UTF-8), method, time and date (of 1980), CRC, sizes, and the lengths of name
+ * and extra field. */
+static void put_common(struct nn_bytes *out, const struct nn_bytes *image, size_t name_length)
 {
-    unsigned char bytes[8];
-    for (size_t i = 0; i < size; i++)
-        bytes[i] = (unsigned char)((uint64_t)value >> 8 * i);
-    return nn_bytes_append(out, bytes, size);
+    const size_t value[] = {20, 0x800, STORED, 0, 0x21}, size = image->size;
+    for (size_t i = 0; i < sizeof value / sizeof *value; i++)
+        nn_bytes_integer(out, value[i], 2);
+    nn_bytes_integer(out, image->failed ? 0 : nn_crc32(image->at, size), 4);
+    nn_bytes_integer(out, size, 4);
+    nn_bytes_integer(out, size, 4);
+    nn_bytes_integer(out, name_length, 2);
+    nn_bytes_integer(out, 0, 2);
 }
 
-/* What a local header and an entry of the directory have in common: version, flags (the name is
- * UTF-8), method, time and date (of 1980), CRC, sizes, and the lengths of name and extra field. */
-static bool put_common(struct nn_bytes *out, const struct nn_bytes *image, size_t name_length)
+/* Appends one member, and its entry to the directory. */
+static void put_member(struct nn_bytes *out, struct nn_bytes *directory, const char *name,
+                       const nn_array *array)
 {
-    return put(out, 20, 2) && put(out, 0x800, 2) && put(out, STORED, 2) && put(out, 0, 2) &&
-           put(out, 0x21, 2) && put(out, nn_crc32(image->at, image->size), 4) &&
-           put(out, image->size, 4) && put(out, image->size, 4) && put(out, name_length, 2) &&
-           put(out, 0, 2);
-}
-
-/* Writes one member and notes it in the directory. */
-static bool write_member(nn_file *file, struct nn_bytes *directory, size_t *at, const char *name,
-                         const struct nn_bytes *image)
-{
-    struct nn_bytes local = {0};
-    size_t length = strlen(name) + 4;
-    bool good = put(&local, LOCAL_SIGNATURE, 4) && put_common(&local, image, length) &&
-                nn_bytes_append(&local, name, length - 4) && nn_bytes_append(&local, ".npy", 4) &&
-                put(directory, CENTRAL_SIGNATURE, 4) && put(directory, 20, 2) &&
-                put_common(directory, image, length) && put(directory, 0, 8) &&
-                put(directory, 0, 2) && put(directory, *at, 4) &&
-                nn_bytes_append(directory, name, length - 4) &&
-                nn_bytes_append(directory, ".npy", 4);
-    *at += local.size + image->size;
-    good = good && nn_file_write(file, local.at, local.size) &&
-           nn_file_write(file, image->at, image->size);
-    nn_bytes_free(&local);
-    return good;
-}
-
-static bool write_end(nn_file *file, struct nn_bytes *directory, size_t at, size_t count)
-{
-    size_t size = directory->size;
-    return put(directory, END_SIGNATURE, 4) && put(directory, 0, 4) && put(directory, count, 2) &&
-           put(directory, count, 2) && put(directory, size, 4) && put(directory, at, 4) &&
-           put(directory, 0, 2) && nn_file_write(file, directory->at, directory->size);
-}
-
-static bool write_all(nn_file *file, const char *const *names, const nn_array *arrays, size_t count,
-                      struct nn_bytes *directory)
-{
-    size_t at = 0;
-    bool good = true;
-    for (size_t i = 0; i < count && good; i++) {
-        struct nn_bytes image = {0};
-        good = nn_npy_print(&image, &arrays[i]) &&
-               write_member(file, directory, &at, names[i], &image);
-        nn_bytes_free(&image);
-    }
-    return good && write_end(file, directory, at, count);
+    struct nn_bytes image = {0};
+    size_t at = out->size, length = strlen(name) + 4;
+    nn_npy_print(&image, array);
+    out->failed |= image.failed;
+    nn_bytes_integer(out, LOCAL_SIGNATURE, 4);
+    put_common(out, &image, length);
+    nn_bytes_print(out, "%s.npy", name);
+    nn_bytes_append(out, image.at, image.size);
+    nn_bytes_integer(directory, CENTRAL_SIGNATURE, 4);
+    nn_bytes_integer(directory, 20, 2);
+    put_common(directory, &image, length);
+    nn_bytes_integer(directory, 0, 8);
+    nn_bytes_integer(directory, 0, 2);
+    nn_bytes_integer(directory, at, 4);
+    nn_bytes_print(directory, "%s.npy", name);
+    nn_bytes_free(&image);
 }
 
 /* That names are usable and all of it fits into 32 bits. */
 static bool check_write(const char *const *names, const nn_array *arrays, size_t count,
-                        const char *path, nn_error *error)
+                        const struct nn_source *source)
 {
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++) {
         size_t length = strlen(names[i]);
         if (length > 1000)
-            return nn_fail(error, "%s: the name '%.80s' is longer than 1000 bytes", path, names[i]);
+            return nn_refuse(source, "the name '%.80s' is longer than 1000 bytes", names[i]);
         total += 8 * (uint64_t)arrays[i].count + 2 * length + 1024;
     }
     if (count >= 0xffff || total >= UINT32_MAX)
-        return nn_fail(error, "%s: more than 4 GiB or 65534 arrays would take zip64", path);
-    return nn_check_names(names, sizeof *names, count, path, error);
+        return nn_refuse(source, "more than 4 GiB or 65534 arrays would take zip64");
+    return nn_check_names(names, sizeof *names, count, source);
 }
 
 bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count, const char *path,
                   nn_error *error)
 {
-    struct nn_bytes directory = {0};
-    nn_file file;
-    if (!check_write(names, arrays, count, nn_shown(path), error) ||
-        !nn_file_begin(&file, path, error))
+    struct nn_bytes archive = {0}, directory = {0};
+    if (!check_write(names, arrays, count, &(struct nn_source){path, error}))
         return false;
-    bool good = write_all(&file, names, arrays, count, &directory);
+    for (size_t i = 0; i < count; i++)
+        put_member(&archive, &directory, names[i], &arrays[i]);
+    size_t at = archive.size;
+    nn_bytes_append(&archive, directory.at, directory.size);
+    nn_bytes_integer(&archive, END_SIGNATURE, 4);
+    nn_bytes_integer(&archive, 0, 4);
+    nn_bytes_integer(&archive, count, 2);
+    nn_bytes_integer(&archive, count, 2);
+    nn_bytes_integer(&archive, directory.size, 4);
+    nn_bytes_integer(&archive, at, 4);
+    nn_bytes_integer(&archive, 0, 2);
+    archive.failed |= directory.failed;
     nn_bytes_free(&directory);
-    if (good || file.error)
-        return nn_file_commit(&file, error);
-    nn_file_abandon(&file);
-    return nn_fail(error, "%s: out of memory", nn_shown(path));
+    return nn_bytes_save(&archive, path, error);
 }

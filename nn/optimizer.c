@@ -1,9 +1,9 @@
-/* Optimisers: which parameters are updated, with what state; the arithmetic is the engine's, but
- * for lion's.
+/* Optimisers: which parameters are updated, with what state; the arithmetic is the engine's.
  *
  * Sources: SGD as in torch.optim.SGD (Sutskever et al. 2013 for Nesterov's momentum); Adam: Kingma
  * & Ba 2015, algorithm 1; AdamW: Loshchilov & Hutter 2019, algorithm 2; RMSprop: Tieleman & Hinton
- * 2012; Adagrad: Duchi, Hazan & Singer 2011, figure 1; Lion: Chen et al. 2023, algorithm 2;
+ * 2012; Adagrad: Duchi, Hazan & Singer 2011, figure 1; Lion: Chen et al. 2023, algorithm 2; Muon:
+ * muon.c, scaled to Adam's length of step (Liu et al. 2025, "Muon is scalable for LLM training");
  * clipping: Pascanu, Mikolov & Bengio 2013, algorithm 1, with torch.nn.utils.clip_grad_norm_'s 1e-6
  * under the fraction. */
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
@@ -16,7 +16,9 @@ enum { LANES = 8 };
 
 struct slot {
     ag_tensor w, gradient;           /* gradient: during a step; without a tape if there is none */
-    ag_tensor state[2];              /* sgd: velocity; lion: m; the others: m and v */
+    ag_tensor state[2];              /* sgd: velocity; lion, muon: m; the others: m and v */
+    ag_tensor update, in, out;       /* lion, muon: and on the tape beside, before and after */
+    bool spared;                     /* muon: a matrix that is adamw's */
     ag_tensor sum;                   /* of gradients, where they are accumulated, */
     bool summed;                     /* and if so, whether it holds any */
     double rate_scale, weight_decay; /* its group's; negative: it is in none */
@@ -29,7 +31,7 @@ struct nn_optimizer {
     size_t count; /* of slots: the parameters there were when it was made */
     struct slot *slot;
     uint64_t accumulated; /* calls of nn_accumulate since the last step */
-    void *scratch;        /* of lion: room for the largest parameter */
+    ag_tape *beside;      /* of lion and muon: for the programs that shape their updates */
 };
 
 nn_options nn_sgd(double rate)
@@ -66,25 +68,28 @@ nn_options nn_lion(double rate)
     return (nn_options){.method = NN_LION, .rate = rate, .beta1 = 0.9, .beta2 = 0.99};
 }
 
+nn_options nn_muon(double rate)
+{
+    nn_options options = nn_adamw(rate);
+    options.method = NN_MUON;
+    options.momentum = 0.95;
+    options.nesterov = true;
+    return options;
+}
+
 static bool in_range(ag_tape *tape, const char *what, double value, double limit)
 {
-    if (value >= 0.0 && value < limit)
-        return true;
-    ag_fail(tape, "optimizer: %s is %g; it must be at least 0 and %s", what, value,
-            isinf(limit) ? "finite" : "below 1");
-    return false;
+    return (value >= 0.0 && value < limit) ||
+           NN_FAIL(tape, "optimizer: %s is %g; it must be at least 0 and %s", what, value,
+                   isinf(limit) ? "finite" : "below 1");
 }
 
 static bool options_fit(ag_tape *tape, const nn_options *o)
 {
-    if ((int)o->method < NN_SGD || o->method > NN_LION) {
-        ag_fail(tape, "optimizer: %d is not a method: NN_SGD ... NN_LION", (int)o->method);
-        return false;
-    }
-    if (o->nesterov && o->momentum == 0.0) {
-        ag_fail(tape, "optimizer: nesterov is set, but momentum is 0");
-        return false;
-    }
+    if ((int)o->method < NN_SGD || o->method > NN_MUON)
+        return NN_FAIL(tape, "optimizer: %d is not a method: NN_SGD ... NN_MUON", (int)o->method);
+    if (o->nesterov && o->momentum == 0.0)
+        return NN_FAIL(tape, "optimizer: nesterov is set, but momentum is 0");
     return in_range(tape, "rate", o->rate, HUGE_VAL) &&
            in_range(tape, "momentum", o->momentum, 1.0) && in_range(tape, "beta1", o->beta1, 1.0) &&
            in_range(tape, "beta2", o->beta2, 1.0) &&
@@ -97,25 +102,20 @@ nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
 {
     ag_tape *tape = nn_params_tape(params);
     size_t count = nn_params_count(params);
+    bool beside = options.method == NN_LION || options.method == NN_MUON;
     if (!params || !options_fit(tape, &options))
         return NULL;
-    if (!count) {
+    if (!count)
         ag_fail(tape, "optimizer: there are no parameters; make the layers first");
+    nn_optimizer *optimizer = count ? ag_allocate(tape, sizeof *optimizer) : NULL;
+    struct slot *slot = optimizer ? ag_allocate(tape, count * sizeof *slot) : NULL;
+    if (!slot)
         return NULL;
-    }
-    nn_optimizer *optimizer = ag_allocate(tape, sizeof *optimizer);
-    struct slot *slot = ag_allocate(tape, count * sizeof *slot);
-    if (!optimizer || !slot)
-        return NULL;
-    int64_t most = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         slot[i] = (struct slot){.w = nn_params_at(params, i), .rate_scale = 1, .weight_decay = -1};
-        most = ag_count(slot[i].w) > most ? ag_count(slot[i].w) : most;
-    }
-    *optimizer = (nn_optimizer){.params = params, .options = options, .count = count, .slot = slot};
-    if (options.method == NN_LION)
-        optimizer->scratch = ag_allocate(tape, (size_t)most * sizeof(double));
-    return options.method == NN_LION && !optimizer->scratch ? NULL : optimizer;
+    *optimizer = (nn_optimizer){params, options, count, slot,
+                                .beside = beside ? nn_tape_beside(tape) : NULL};
+    return beside && !optimizer->beside ? NULL : optimizer;
 }
 
 /* ---- Norm ---- */
@@ -152,11 +152,10 @@ static double sum_of_squares(ag_tensor x)
 
 static bool no_gradient(ag_tape *tape, const char *who)
 {
-    ag_fail(tape,
-            "%s: no parameter has a gradient; call ag_backward first, and ag_tape_reset only "
-            "afterwards",
-            who);
-    return false;
+    return NN_FAIL(tape,
+                   "%s: no parameter has a gradient; call ag_backward first, and ag_tape_reset "
+                   "only afterwards",
+                   who);
 }
 
 double nn_gradient_norm(const nn_params *params)
@@ -177,27 +176,43 @@ double nn_gradient_norm(const nn_params *params)
 
 /* ---- Groups ---- */
 
+/* The next slot from `i` on whose parameter's name fits; the count if there is none. */
+static size_t next_fit(const nn_optimizer *optimizer, size_t i, const char *pattern)
+{
+    while (i < optimizer->count && !nn_name_fits(ag_name_of(optimizer->slot[i].w), pattern))
+        i++;
+    return i;
+}
+
+static bool none_fits(const nn_optimizer *optimizer, const char *who, const char *pattern)
+{
+    return next_fit(optimizer, 0, pattern) == optimizer->count &&
+           !NN_FAIL(nn_params_tape(optimizer->params), "%s: no parameter's name fits '%s'", who,
+                    pattern ? pattern : "NULL");
+}
+
 bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
                   double weight_decay)
 {
-    bool found = false;
-    if (!optimizer)
+    ag_tape *tape = optimizer ? nn_params_tape(optimizer->params) : NULL;
+    if (!optimizer || !in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
+        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL) ||
+        none_fits(optimizer, "set_group", pattern))
         return false;
-    ag_tape *tape = nn_params_tape(optimizer->params);
-    if (!in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
-        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL))
-        return false;
-    for (size_t i = 0; i < optimizer->count; i++) {
-        struct slot *slot = &optimizer->slot[i];
-        if (!nn_name_fits(ag_name_of(slot->w), pattern))
-            continue;
-        slot->rate_scale = rate_scale;
-        slot->weight_decay = weight_decay;
-        found = true;
+    for (size_t i = 0; (i = next_fit(optimizer, i, pattern)) < optimizer->count; i++) {
+        optimizer->slot[i].rate_scale = rate_scale;
+        optimizer->slot[i].weight_decay = weight_decay;
     }
-    if (!found)
-        ag_fail(tape, "set_group: no parameter's name fits '%s'", pattern ? pattern : "NULL");
-    return found;
+    return true;
+}
+
+bool nn_set_adamw(nn_optimizer *optimizer, const char *pattern)
+{
+    if (!optimizer || none_fits(optimizer, "set_adamw", pattern))
+        return false;
+    for (size_t i = 0; (i = next_fit(optimizer, i, pattern)) < optimizer->count; i++)
+        optimizer->slot[i].spared = true;
+    return true;
 }
 
 /* ---- Gradients ---- */
@@ -216,55 +231,66 @@ static bool fetch(nn_optimizer *optimizer, const char *who)
     size_t count = nn_params_count(optimizer->params), found = 0;
     if (ag_error(tape))
         return false;
-    if (count != optimizer->count) {
-        ag_fail(tape,
-                "%s: there are %zu parameters, but were %zu when the optimiser was made; make it "
-                "after all layers",
-                who, count, optimizer->count);
-        return false;
-    }
+    if (count != optimizer->count)
+        return NN_FAIL(tape,
+                       "%s: there are %zu parameters, but were %zu when the optimiser was made; "
+                       "make it after all layers",
+                       who, count, optimizer->count);
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = &optimizer->slot[i];
         slot->gradient = ag_has_gradient(slot->w) ? ag_gradient(slot->w) : (ag_tensor){0};
         found += slot->gradient.tape != NULL;
     }
-    return found ? true : no_gradient(tape, who);
+    return found || no_gradient(tape, who);
 }
 
 bool nn_accumulate(nn_optimizer *optimizer)
 {
-    if (!optimizer || !fetch(optimizer, "accumulate"))
-        return false;
-    for (size_t i = 0; i < optimizer->count; i++) {
+    bool good = optimizer && fetch(optimizer, "accumulate");
+    for (size_t i = 0; good && i < optimizer->count; i++) {
         struct slot *slot = &optimizer->slot[i];
         if (!slot->gradient.tape)
             continue;
-        if (!make_buffer(&slot->sum, slot->w) ||
-            !(slot->summed ? ag_update_sgd(slot->sum, slot->gradient, (ag_tensor){0},
-                                           &(ag_sgd){.rate = -1.0, .scale = 1.0})
-                           : nn_assign(slot->sum, slot->gradient)))
-            return false;
-        slot->summed = true;
+        good = make_buffer(&slot->sum, slot->w) &&
+               (slot->summed ? ag_update_sgd(slot->sum, slot->gradient, (ag_tensor){0},
+                                             &(ag_sgd){.rate = -1.0, .scale = 1.0})
+                             : nn_assign(slot->sum, slot->gradient));
+        slot->summed = good;
     }
-    optimizer->accumulated++;
-    return true;
+    if (good)
+        optimizer->accumulated++;
+    return good;
 }
 
 /* ---- Step ---- */
 
-static int state_count(const nn_options *o)
+/* Does a program shape its update? Lion's are the signs of what muon makes orthogonal. */
+static bool shaped(const nn_options *o, const struct slot *slot)
+{
+    return o->method == NN_LION ||
+           (o->method == NN_MUON && !slot->spared && ag_shape_of(slot->w).rank == 2);
+}
+
+static int state_count(const nn_options *o, const struct slot *slot)
 {
     if (o->method == NN_SGD)
         return o->momentum != 0.0 ? 1 : 0;
-    return o->method == NN_LION ? 1 : 2;
+    return shaped(o, slot) ? 1 : 2;
 }
 
-static bool make_state(const nn_options *o, struct slot *slot)
+/* False with the sticky error. */
+static bool make_state(nn_optimizer *optimizer, struct slot *slot)
 {
-    for (int i = 0; i < state_count(o); i++)
+    const nn_options *o = &optimizer->options;
+    for (int i = 0; i < state_count(o, slot); i++)
         if (!make_buffer(&slot->state[i], slot->w))
             return false;
-    return true;
+    if (!shaped(o, slot) || slot->in.tape)
+        return true;
+    slot->in = ag_input(optimizer->beside, "g", ag_shape_of(slot->w));
+    slot->out = o->method == NN_LION ? ag_sign(slot->in) : nn_orthogonal(slot->in);
+    return make_buffer(&slot->update, slot->w) &&
+           (ag_valid(slot->out) || NN_FAIL(slot->w.tape, "step: %s", ag_error(slot->in.tape)));
 }
 
 /* Finds the gradients, or the sums, and makes what state is missing: all that can fail. */
@@ -277,7 +303,7 @@ static bool prepare(nn_optimizer *optimizer)
         struct slot *slot = &optimizer->slot[i];
         if (optimizer->accumulated)
             slot->gradient = slot->summed ? slot->sum : (ag_tensor){0};
-        if (slot->gradient.tape && !make_state(&optimizer->options, slot))
+        if (slot->gradient.tape && !make_state(optimizer, slot))
             return false;
     }
     return true;
@@ -305,7 +331,7 @@ static void update_adam(const nn_options *o, struct slot *slot, double scale)
                     .epsilon = o->epsilon,
                     .weight_decay = o->weight_decay,
                     .scale = scale,
-                    .decoupled = o->method == NN_ADAMW,
+                    .decoupled = o->method == NN_ADAMW || o->method == NN_MUON,
                     .step = slot->step};
     if (o->method == NN_RMSPROP || o->method == NN_ADAGRAD)
         adam.beta1 = 0.0;
@@ -318,38 +344,38 @@ static void update_adam(const nn_options *o, struct slot *slot, double scale)
     ag_update_adam(slot->w, slot->gradient, slot->state[0], slot->state[1], &adam);
 }
 
-/* out = w - rate (sign(beta1 m + (1 - beta1) g) + weight_decay w). The sign is written so that
- * compilers use vectors; 0 u makes NaN of what is not finite. */
-#define DEFINE_LION(real)                                                                          \
-    static void lion_##real(const nn_options *o, double scale, int64_t count, const real *w,       \
-                            const real *g, const real *m, real *restrict out)                      \
-    {                                                                                              \
-        const real beta = (real)o->beta1, fresh = (real)((1.0 - o->beta1) * scale);                \
-        const real rate = (real)o->rate, keep = (real)(1.0 - o->rate * o->weight_decay);           \
-        for (int64_t i = 0; i < count; i++) {                                                      \
-            real u = beta * m[i] + fresh * g[i], sign = (real)((u > 0) - (u < 0));                 \
-            out[i] = keep * w[i] - rate * (sign + 0 * u);                                          \
-        }                                                                                          \
-    }
-
-DEFINE_LION(float)
-DEFINE_LION(double)
-
-/* scratch has room for the elements of w. */
-static void update_lion(const nn_options *o, struct slot *slot, double scale, void *scratch)
+/* What lion and muon make of momenta and gradients, for all parameters at once. */
+static void shape_all(nn_optimizer *optimizer, double scale)
 {
-    ag_tensor w = slot->w, g = slot->gradient, m = slot->state[0];
-    int64_t count = ag_count(w);
-    if (ag_tape_dtype(w.tape) == AG_F32) {
-        lion_float(o, scale, count, ag_data_f32(w), ag_data_f32(g), ag_data_f32(m), scratch);
-        ag_set_f32(w, scratch, (size_t)count);
-    } else {
-        lion_double(o, scale, count, ag_data_f64(w), ag_data_f64(g), ag_data_f64(m), scratch);
-        ag_set_f64(w, scratch, (size_t)count);
+    const nn_options *o = &optimizer->options;
+    bool lion = o->method == NN_LION;
+    double mix = lion ? 1.0 - o->beta1 : o->nesterov ? 1.0 - o->momentum : 0.0;
+    struct slot *slot = optimizer->slot, *end = slot + optimizer->count;
+    for (; slot < end; slot++) {
+        if (!slot->gradient.tape || !shaped(o, slot))
+            continue;
+        if (!lion)
+            nn_move(slot->state[0], slot->gradient, 1.0 - o->momentum, scale);
+        nn_assign(slot->update, slot->state[0]);
+        nn_move(slot->update, slot->gradient, mix, scale);
+        nn_assign(slot->in, slot->update);
+        if (lion)
+            nn_move(slot->state[0], slot->gradient, 1.0 - o->beta2, scale);
     }
-    /* m = m - (beta2 - 1) (g - m) */
-    ag_update_sgd(m, g, (ag_tensor){0},
-                  &(ag_sgd){.rate = o->beta2 - 1.0, .weight_decay = -1.0, .scale = scale});
+    ag_replay(optimizer->beside);
+}
+
+/* An orthogonal matrix's elements are 1/sqrt(its longer side) in the root mean square; Adam's steps
+ * are about 0.2. */
+static void update_shaped(const nn_options *o, struct slot *slot)
+{
+    ag_shape shape = ag_shape_of(slot->w);
+    int64_t side = shape.dim[0] > shape.dim[1] ? shape.dim[0] : shape.dim[1];
+    nn_assign(slot->update, slot->out);
+    ag_update_sgd(slot->w, slot->update, (ag_tensor){0},
+                  &(ag_sgd){.rate = o->rate,
+                            .weight_decay = o->weight_decay,
+                            .scale = o->method == NN_LION ? 1.0 : 0.2 * sqrt((double)side)});
 }
 
 static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
@@ -361,8 +387,8 @@ static void update(nn_optimizer *optimizer, struct slot *slot, double scale)
     slot->step++;
     if (o.method == NN_SGD)
         update_sgd(&o, slot, scale);
-    else if (o.method == NN_LION)
-        update_lion(&o, slot, scale, optimizer->scratch);
+    else if (shaped(&o, slot))
+        update_shaped(&o, slot);
     else
         update_adam(&o, slot, scale);
 }
@@ -383,6 +409,8 @@ bool nn_step(nn_optimizer *optimizer)
     if (!optimizer || !prepare(optimizer))
         return false;
     double scale = gradient_scale(optimizer);
+    if (optimizer->beside)
+        shape_all(optimizer, scale);
     for (size_t i = 0; i < optimizer->count; i++) {
         struct slot *slot = &optimizer->slot[i];
         if (slot->gradient.tape)
@@ -426,9 +454,9 @@ const ag_tensor *nn_optimizer_state(nn_optimizer *optimizer, size_t index, int *
 {
     struct slot *slot = index < optimizer->count ? &optimizer->slot[index] : NULL;
     bool buffer = slot && nn_params_is_buffer(optimizer->params, index);
-    if (!slot || (!buffer && !make_state(&optimizer->options, slot)))
+    if (!slot || (!buffer && !make_state(optimizer, slot)))
         return NULL;
-    *count = buffer ? 0 : state_count(&optimizer->options);
+    *count = buffer ? 0 : state_count(&optimizer->options, slot);
     *step = &slot->step;
     return slot->state;
 }

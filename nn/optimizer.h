@@ -15,4 +15,8 @@ bool nn_optimizer_set_options(nn_optimizer *optimizer, nn_options options);
 const ag_tensor *nn_optimizer_state(nn_optimizer *optimizer, size_t index, int *count,
                                     uint64_t **step);
 
+/* A tape that lives as long as this one; and what muon makes of a matrix. */
+ag_tape *nn_tape_beside(ag_tape *tape);
+ag_tensor nn_orthogonal(ag_tensor g);
+
 #endif

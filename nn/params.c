@@ -131,18 +131,14 @@ bool nn_params_is_buffer(const nn_params *params, size_t index)
 
 bool nn_set_trainable(nn_params *params, const char *pattern, bool trainable)
 {
-    bool found = false;
+    size_t found = 0;
     for (size_t i = 0; i < nn_params_count(params); i++) {
         ag_tensor w = params->at[i].tensor;
-        if (params->at[i].buffer || !nn_name_fits(ag_name_of(w), pattern))
-            continue;
-        ag_set_trainable(w, trainable);
-        found = true;
+        if (!params->at[i].buffer && nn_name_fits(ag_name_of(w), pattern))
+            found += ag_set_trainable(w, trainable);
     }
-    if (!found)
-        ag_fail(nn_params_tape(params), "set_trainable: no parameter's name fits '%s'",
-                pattern ? pattern : "NULL");
-    return found;
+    return found || NN_FAIL(nn_params_tape(params), "set_trainable: no parameter's name fits '%s'",
+                            pattern ? pattern : "NULL");
 }
 
 void nn_set_training(nn_params *params, bool training)

@@ -4,38 +4,35 @@
 
 bool nn_join(const nn_params *params, char text[NN_NAME], const char *name, const char *part)
 {
-    if (!name) {
-        ag_fail(nn_params_tape(params), "layer: a layer needs a name");
-        return false;
-    }
+    if (!name)
+        return NN_FAIL(nn_params_tape(params), "layer: a layer needs a name");
     int length = snprintf(text, NN_NAME, "%s%s%s", name, *name ? "." : "", part);
-    if (length >= 0 && length < NN_NAME)
-        return true;
-    ag_fail(nn_params_tape(params), "layer: the name '%.40s...' is longer than %d bytes", name,
-            NN_NAME - 1);
-    return false;
+    return (length >= 0 && length < NN_NAME) ||
+           NN_FAIL(nn_params_tape(params), "layer: the name '%.40s...' is longer than %d bytes",
+                   name, NN_NAME - 1);
 }
 
-ag_tensor nn_part(nn_params *params, const char *name, const char *part, ag_shape shape,
+static ag_tensor part(nn_params *params, const char *name, const char *part, ag_shape shape,
+                      double value, ag_tensor (*make)(nn_params *, const char *, ag_shape))
+{
+    char text[NN_NAME];
+    if (!nn_join(params, text, name, part))
+        return (ag_tensor){.tape = nn_params_tape(params)};
+    ag_tensor w = make(params, text, shape);
+    nn_init_constant(w, value);
+    return w;
+}
+
+ag_tensor nn_part(nn_params *params, const char *name, const char *what, ag_shape shape,
                   double value)
 {
-    char text[NN_NAME];
-    if (!nn_join(params, text, name, part))
-        return (ag_tensor){.tape = nn_params_tape(params)};
-    ag_tensor w = nn_parameter(params, text, shape);
-    nn_init_constant(w, value);
-    return w;
+    return part(params, name, what, shape, value, nn_parameter);
 }
 
-ag_tensor nn_part_buffer(nn_params *params, const char *name, const char *part, ag_shape shape,
+ag_tensor nn_part_buffer(nn_params *params, const char *name, const char *what, ag_shape shape,
                          double value)
 {
-    char text[NN_NAME];
-    if (!nn_join(params, text, name, part))
-        return (ag_tensor){.tape = nn_params_tape(params)};
-    ag_tensor w = nn_buffer(params, text, shape);
-    nn_init_constant(w, value);
-    return w;
+    return part(params, name, what, shape, value, nn_buffer);
 }
 
 ag_tensor nn_part_uniform(nn_params *params, const char *name, const char *part, ag_shape shape,
@@ -83,4 +80,11 @@ bool nn_assign(ag_tensor to, ag_tensor from)
     size_t count = (size_t)ag_count(from);
     return ag_tape_dtype(from.tape) == AG_F32 ? ag_set_f32(to, ag_data_f32(from), count)
                                               : ag_set_f64(to, ag_data_f64(from), count);
+}
+
+bool nn_move(ag_tensor to, ag_tensor from, double fraction, double scale)
+{
+    /* An update with weight decay -1 and a negative rate. */
+    const ag_sgd towards = {.rate = -fraction, .weight_decay = -1.0, .scale = scale};
+    return ag_update_sgd(to, from, (ag_tensor){0}, &towards);
 }

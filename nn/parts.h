@@ -6,6 +6,9 @@
 
 enum { NN_NAME = 256 };
 
+/* ag_fail, but false: for functions that return whether all went well. */
+#define NN_FAIL(...) ag_valid(ag_fail(__VA_ARGS__))
+
 /* "NAME.PART", or "PART" if the name is empty; false, with the sticky error, if that is too long or
  * the name is NULL. */
 bool nn_join(const nn_params *params, char text[NN_NAME], const char *name, const char *part);
@@ -33,5 +36,8 @@ bool nn_name_fits(const char *name, const char *pattern);
 
 /* Sets `to` to the values of `from`, a tensor of as many elements on the same tape. */
 bool nn_assign(ag_tensor to, ag_tensor from);
+
+/* to += fraction * (scale * from - to). */
+bool nn_move(ag_tensor to, ag_tensor from, double fraction, double scale);
 
 #endif

@@ -1,4 +1,4 @@
-/* The safetensors container, read: see files.h for its rules, which are those of
+/* The safetensors container: see files.h for its rules, which are those of
  * https://github.com/huggingface/safetensors, section "Format".
  *
  * Reading checks in this order: the header's length and encoding; its grammar, tensor by tensor
@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { LONGEST_HEADER = 100000000 };
 
 static const struct dtype {
     const char *name;
@@ -31,7 +33,7 @@ static const struct dtype *find_dtype(const char *name)
     return NULL;
 }
 
-unsigned nn_dtype_bits(const char *name)
+static unsigned bits_of(const char *name)
 {
     const struct dtype *dtype = find_dtype(name);
     return dtype ? dtype->bits : 0;
@@ -40,108 +42,80 @@ unsigned nn_dtype_bits(const char *name)
 /* ---- The header ---- */
 
 struct reader {
+    struct nn_source source;
     nn_safetensors *file;
     struct nn_json json;
     struct nn_bytes tensors, metadata; /* as arrays that grow */
-    const char *path;                  /* as shown */
     const unsigned char *data;         /* behind the header */
     size_t data_size;
-    nn_error *error;
 };
 
 static bool fail_json(const struct reader *r)
 {
-    return nn_fail(r->error, "%s: header, byte %zu: not valid JSON: %s", r->path,
-                   (size_t)(r->json.at - r->file->header), r->json.problem);
-}
-
-static bool fail_tensor(const struct reader *r, const char *tensor, const char *rule)
-{
-    return nn_fail(r->error, "%s: tensor '%.80s': %s", r->path, tensor, rule);
-}
-
-static bool read_shape(struct reader *r, const char *name, ag_shape *shape)
-{
-    bool first = true;
-    uint64_t size;
-    *shape = (ag_shape){0};
-    nn_json_take(&r->json, '[');
-    while (nn_json_more(&r->json, ']', &first)) {
-        if (!nn_json_integer(&r->json, INT64_MAX, &size))
-            break;
-        if (shape->rank == AG_MAX_RANK)
-            return fail_tensor(r, name, "more than 8 dimensions");
-        shape->dim[shape->rank++] = (int64_t)size;
-    }
-    return !r->json.problem || fail_json(r);
-}
-
-static bool read_offsets(struct reader *r, uint64_t offsets[2])
-{
-    struct nn_json *json = &r->json;
-    return (nn_json_take(json, '[') && nn_json_integer(json, INT64_MAX, &offsets[0]) &&
-            nn_json_take(json, ',') && nn_json_integer(json, INT64_MAX, &offsets[1]) &&
-            nn_json_take(json, ']')) ||
-           fail_json(r);
+    return nn_refuse(&r->source, "header, byte %zu: not valid JSON: %s",
+                     (size_t)(r->json.at - (char *)r->file->bytes - 8), r->json.problem);
 }
 
 /* The range against the data, and against dtype and shape. */
-static bool check_tensor(const struct reader *r, nn_stored *t, const uint64_t offsets[2])
+static bool check_tensor(const struct reader *r, nn_stored *t, const ag_shape *range)
 {
     const struct dtype *dtype = find_dtype(t->dtype);
+    uint64_t begin = (uint64_t)range->dim[0], end = (uint64_t)range->dim[1];
     char shape[NN_SHAPE_TEXT];
     size_t bits;
     if (!dtype)
-        return nn_fail(r->error, "%s: tensor '%.80s': there is no dtype '%.20s'", r->path, t->name,
-                       t->dtype);
-    if (offsets[0] > offsets[1] || offsets[1] > r->data_size)
-        return nn_fail(r->error,
-                       "%s: tensor '%.80s': data_offsets %llu to %llu do not lie within the %zu "
-                       "bytes of data; is the file cut?",
-                       r->path, t->name, (unsigned long long)offsets[0],
-                       (unsigned long long)offsets[1], r->data_size);
-    if (!nn_shape_bytes(&t->shape, dtype->bits, &bits) || bits % 8 ||
-        bits / 8 != offsets[1] - offsets[0])
-        return nn_fail(r->error,
-                       "%s: tensor '%.80s': data_offsets give it %llu bytes, which %s %s does not "
-                       "fill exactly",
-                       r->path, t->name, (unsigned long long)(offsets[1] - offsets[0]), dtype->name,
-                       nn_shape_print(shape, &t->shape));
+        return nn_refuse(&r->source, "tensor '%.80s': there is no dtype '%.20s'", t->name,
+                         t->dtype);
+    if (begin > end || end > r->data_size)
+        return nn_refuse(&r->source,
+                         "tensor '%.80s': data_offsets %llu to %llu do not lie within the %zu "
+                         "bytes of data; is the file cut?",
+                         t->name, (unsigned long long)begin, (unsigned long long)end, r->data_size);
+    if (!nn_shape_bytes(&t->shape, dtype->bits, &bits) || bits % 8 || bits / 8 != end - begin)
+        return nn_refuse(&r->source,
+                         "tensor '%.80s': data_offsets give it %llu bytes, which %s %s does not "
+                         "fill exactly",
+                         t->name, (unsigned long long)(end - begin), dtype->name,
+                         nn_shape_print(shape, &t->shape));
     t->dtype = dtype->name;
-    t->data = r->data + offsets[0];
-    t->size = (size_t)(offsets[1] - offsets[0]);
+    t->data = r->data + begin;
+    t->size = (size_t)(end - begin);
     return true;
 }
 
 static bool read_tensor(struct reader *r, const char *name)
 {
     static const char *const keys[] = {"dtype", "shape", "data_offsets"};
+    struct nn_json *json = &r->json;
     nn_stored tensor = {.name = name};
-    uint64_t offsets[2] = {0};
+    ag_shape range = {0};
     unsigned seen = 0;
-    bool first = true, good = nn_json_take(&r->json, '{') || fail_json(r);
+    bool first = true;
     const char *key;
-    while (good && nn_json_more(&r->json, '}', &first)) {
-        if (!nn_json_key(&r->json, &key))
-            return fail_json(r);
-        unsigned k = 0;
-        while (k < 3 && strcmp(key, keys[k]) != 0)
-            k++;
-        if (k == 3 || seen >> k & 1)
-            return nn_fail(r->error, "%s: tensor '%.80s': the key '%.40s' is %s", r->path, name,
-                           key, k == 3 ? "not one of dtype, shape, data_offsets" : "there twice");
-        seen |= 1u << k;
-        good = k == 0   ? nn_json_string(&r->json, &tensor.dtype) || fail_json(r)
-               : k == 1 ? read_shape(r, name, &tensor.shape)
-                        : read_offsets(r, offsets);
+    nn_json_take(json, '{');
+    while (nn_json_more(json, '}', &first) && nn_json_key(json, &key)) {
+        unsigned k = nn_json_which(key, keys, &seen);
+        if (k > 2)
+            return nn_refuse(&r->source, "tensor '%.80s': the key '%.40s' is %s", name, key,
+                             k == 3 ? "not one of dtype, shape, data_offsets" : "there twice");
+        if (k == 0)
+            nn_json_string(json, &tensor.dtype);
+        else if (nn_json_take(json, '['))
+            nn_json_shape(json, ']', k == 1 ? &tensor.shape : &range);
     }
-    if (good && r->json.problem)
+    if (json->problem)
         return fail_json(r);
-    if (good && seen != 7)
-        return fail_tensor(r, name, "dtype, shape or data_offsets is missing");
-    return good && check_tensor(r, &tensor, offsets) &&
-           (nn_bytes_append(&r->tensors, &tensor, sizeof tensor) ||
-            nn_fail(r->error, "%s: out of memory", r->path));
+    if (seen != 7)
+        return nn_refuse(&r->source, "tensor '%.80s': dtype, shape or data_offsets is missing",
+                         name);
+    if (tensor.shape.rank > AG_MAX_RANK)
+        return nn_refuse(&r->source, "tensor '%.80s': more than 8 dimensions", name);
+    if (range.rank != 2)
+        return nn_refuse(&r->source, "tensor '%.80s': data_offsets are not two numbers", name);
+    if (!check_tensor(r, &tensor, &range))
+        return false;
+    nn_bytes_append(&r->tensors, &tensor, sizeof tensor);
+    return true;
 }
 
 static bool read_metadata(struct reader *r)
@@ -149,14 +123,10 @@ static bool read_metadata(struct reader *r)
     bool first = true;
     nn_metadata pair;
     nn_json_take(&r->json, '{');
-    while (nn_json_more(&r->json, '}', &first)) {
-        if (!nn_json_key(&r->json, &pair.key))
-            break;
+    while (nn_json_more(&r->json, '}', &first) && nn_json_key(&r->json, &pair.key)) {
         if (!nn_json_string(&r->json, &pair.value))
-            return nn_fail(r->error, "%s: __metadata__: '%.80s' is not a string", r->path,
-                           pair.key);
-        if (!nn_bytes_append(&r->metadata, &pair, sizeof pair))
-            return nn_fail(r->error, "%s: out of memory", r->path);
+            return nn_refuse(&r->source, "__metadata__: '%.80s' is not a string", pair.key);
+        nn_bytes_append(&r->metadata, &pair, sizeof pair);
     }
     return !r->json.problem || fail_json(r);
 }
@@ -166,31 +136,29 @@ static bool read_header(struct reader *r)
     bool first = true, metadata = false;
     const char *name;
     nn_json_take(&r->json, '{');
-    while (nn_json_more(&r->json, '}', &first)) {
-        if (!nn_json_key(&r->json, &name))
-            break;
+    while (nn_json_more(&r->json, '}', &first) && nn_json_key(&r->json, &name)) {
         bool special = strcmp(name, "__metadata__") == 0;
         if (special && metadata)
-            return nn_fail(r->error, "%s: __metadata__ is there twice", r->path);
+            return nn_refuse(&r->source, "__metadata__ is there twice");
         metadata |= special;
         if (!(special ? read_metadata(r) : read_tensor(r, name)))
             return false;
     }
-    if (!r->json.problem && r->json.at[strspn(r->json.at, " ")] != '\0')
+    while (r->json.at < r->json.end && *r->json.at == ' ')
+        r->json.at++;
+    if (r->json.at < r->json.end)
         nn_json_fail(&r->json, "something behind the closing brace");
-    return !r->json.problem || fail_json(r);
+    if (r->json.problem)
+        return fail_json(r);
+    return !(r->tensors.failed || r->metadata.failed) || nn_out_of_memory(&r->source);
 }
 
 /* ---- The tensors together ---- */
 
+/* Of tensors and of metadata: both begin with their name. */
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const nn_stored *)a)->name, ((const nn_stored *)b)->name);
-}
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(((const nn_metadata *)a)->key, ((const nn_metadata *)b)->key);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* Empty tensors stand before the one that begins where they do. */
@@ -210,77 +178,75 @@ static bool check_cover(const struct reader *r)
     for (size_t i = 0; i < r->file->count; i++) {
         const unsigned char *begin = t[i].data;
         if (begin != end)
-            return nn_fail(r->error,
-                           "%s: tensor '%.80s' begins at byte %zu of the data, but the one before "
-                           "ends at %zu: %s",
-                           r->path, t[i].name, (size_t)(begin - r->data), (size_t)(end - r->data),
-                           begin > end ? "a hole" : "they overlap");
+            return nn_refuse(&r->source,
+                             "tensor '%.80s' begins at byte %zu of the data, but the one before "
+                             "ends at %zu: %s",
+                             t[i].name, (size_t)(begin - r->data), (size_t)(end - r->data),
+                             begin > end ? "a hole" : "they overlap");
         end = begin + t[i].size;
     }
     return (size_t)(end - r->data) == r->data_size ||
-           nn_fail(r->error, "%s: %zu bytes behind the last tensor", r->path,
-                   r->data_size - (size_t)(end - r->data));
+           nn_refuse(&r->source, "%zu bytes behind the last tensor",
+                     r->data_size - (size_t)(end - r->data));
 }
 
 static bool check_names(const struct reader *r)
 {
     nn_stored *t = r->file->tensors;
     nn_metadata *m = r->file->metadata;
-    if (r->file->count)
+    if (t)
         qsort(t, r->file->count, sizeof *t, by_name);
-    if (r->file->metadata_count)
-        qsort(m, r->file->metadata_count, sizeof *m, by_key);
+    if (m)
+        qsort(m, r->file->metadata_count, sizeof *m, by_name);
     for (size_t i = 1; i < r->file->count; i++)
         if (strcmp(t[i - 1].name, t[i].name) == 0)
-            return fail_tensor(r, t[i].name, "the name is there twice");
+            return nn_refuse(&r->source, "tensor '%.80s': the name is there twice", t[i].name);
     for (size_t i = 1; i < r->file->metadata_count; i++)
         if (strcmp(m[i - 1].key, m[i].key) == 0)
-            return nn_fail(r->error, "%s: __metadata__: '%.80s' is there twice", r->path, m[i].key);
+            return nn_refuse(&r->source, "__metadata__: '%.80s' is there twice", m[i].key);
     return true;
 }
 
 /* ---- The file ---- */
 
-/* Sets header, data and data_size. */
+/* Sets json, data and data_size. */
 static bool find_header(struct reader *r, size_t size)
 {
-    const unsigned char *bytes = r->file->bytes;
+    char *header = (char *)r->file->bytes + 8;
     if (size < 8)
-        return nn_fail(r->error, "%s: %zu bytes are not even a header's length", r->path, size);
-    uint64_t length = nn_integer_at(bytes, 8, false);
-    if (length > NN_LONGEST_HEADER)
-        return nn_fail(r->error, "%s: a header of %llu bytes; at most 100000000 are allowed",
-                       r->path, (unsigned long long)length);
+        return nn_refuse(&r->source, "%zu bytes are not even a header's length", size);
+    uint64_t length = nn_integer_at(r->file->bytes, 8, false);
+    if (length > LONGEST_HEADER)
+        return nn_refuse(&r->source, "a header of %llu bytes; at most %d are allowed",
+                         (unsigned long long)length, LONGEST_HEADER);
     if (length > size - 8)
-        return nn_fail(r->error,
-                       "%s: a header of %llu bytes, but only %zu follow; is the file cut?", r->path,
-                       (unsigned long long)length, size - 8);
-    if (length == 0 || bytes[8] != '{')
-        return nn_fail(r->error, "%s: the header does not begin with '{'", r->path);
-    size_t valid = nn_utf8_valid(bytes + 8, (size_t)length);
+        return nn_refuse(&r->source,
+                         "a header of %llu bytes, but only %zu follow; is the file cut?",
+                         (unsigned long long)length, size - 8);
+    if (length == 0 || *header != '{')
+        return nn_refuse(&r->source, "the header does not begin with '{'");
+    size_t valid = nn_utf8_valid(header, (size_t)length);
     if (valid < length)
-        return nn_fail(r->error, "%s: header, byte %zu: not valid UTF-8", r->path, valid);
-    r->file->header = malloc((size_t)length + 1);
-    if (!r->file->header)
-        return nn_fail(r->error, "%s: out of memory", r->path);
-    memcpy(r->file->header, bytes + 8, (size_t)length);
-    r->file->header[length] = '\0';
-    if (memchr(r->file->header, '\0', (size_t)length))
-        return nn_fail(r->error, "%s: not valid JSON: a NUL in the header", r->path);
-    r->json.at = r->file->header;
-    r->data = bytes + 8 + length;
+        return nn_refuse(&r->source, "header, byte %zu: not valid UTF-8", valid);
+    if (memchr(header, '\0', (size_t)length))
+        return nn_refuse(&r->source, "not valid JSON: a NUL in the header");
+    r->json.at = header;
+    r->json.end = header + length;
+    r->data = (unsigned char *)r->json.end;
     r->data_size = size - 8 - (size_t)length;
     return true;
 }
 
-/* Owns the bytes, also on error. */
-static nn_safetensors *open_bytes(const char *name, struct nn_bytes bytes, nn_error *error)
+static nn_safetensors *open_file(const char *name, const struct nn_memory *memory, nn_error *error)
 {
-    struct reader r = {.path = nn_shown(name), .error = error};
+    struct reader r = {.source = {name, error}};
+    struct nn_bytes bytes;
+    if (!nn_bytes_get(&bytes, memory, &r.source))
+        return NULL;
     r.file = calloc(1, sizeof *r.file);
     if (!r.file) {
         nn_bytes_free(&bytes);
-        nn_fail(error, "%s: out of memory", r.path);
+        nn_out_of_memory(&r.source);
         return NULL;
     }
     r.file->bytes = bytes.at;
@@ -297,15 +263,13 @@ static nn_safetensors *open_bytes(const char *name, struct nn_bytes bytes, nn_er
 
 nn_safetensors *nn_safetensors_read(const char *path, nn_error *error)
 {
-    struct nn_bytes bytes;
-    return nn_bytes_read(&bytes, path, error) ? open_bytes(path, bytes, error) : NULL;
+    return open_file(path, NULL, error);
 }
 
 nn_safetensors *nn_safetensors_parse(const char *name, const void *data, size_t size,
                                      nn_error *error)
 {
-    struct nn_bytes bytes;
-    return nn_bytes_copy(&bytes, name, data, size, error) ? open_bytes(name, bytes, error) : NULL;
+    return open_file(name, &(struct nn_memory){data, size}, error);
 }
 
 void nn_safetensors_free(nn_safetensors *file)
@@ -315,7 +279,6 @@ void nn_safetensors_free(nn_safetensors *file)
     free(file->tensors);
     free(file->metadata);
     free(file->bytes);
-    free(file->header);
     free(file);
 }
 
@@ -325,14 +288,123 @@ const nn_stored *nn_safetensors_find(const nn_safetensors *file, const char *nam
     return file->count ? bsearch(&key, file->tensors, file->count, sizeof key, by_name) : NULL;
 }
 
-bool nn_stored_values(const nn_stored *tensor, double *values)
+bool nn_stored_element(const nn_stored *tensor, struct nn_element *element)
 {
     const struct dtype *dtype = find_dtype(tensor->dtype);
     if (!dtype || !dtype->kind)
         return false;
-    struct nn_element element = {dtype->kind, dtype->bits / 8, false};
+    *element = (struct nn_element){dtype->kind, dtype->bits / 8, false};
+    return true;
+}
+
+bool nn_stored_values(const nn_stored *tensor, double *values)
+{
+    struct nn_element element;
+    if (!nn_stored_element(tensor, &element))
+        return false;
     const unsigned char *at = tensor->data;
     for (size_t i = 0; i < tensor->size / element.size; i++)
         values[i] = nn_element_at(&element, at + i * element.size);
     return true;
+}
+
+/* ---- Writing: what the reader would refuse is not written ---- */
+
+static void put_string(struct nn_bytes *out, const char *text)
+{
+    nn_bytes_append(out, "\"", 1);
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            nn_bytes_append(out, "\\", 1);
+        if (c < ' ')
+            nn_bytes_print(out, "\\u%04x", c);
+        else
+            nn_bytes_append(out, text, 1);
+    }
+    nn_bytes_append(out, "\"", 1);
+}
+
+static void put_tensor(struct nn_bytes *out, const nn_stored *t, size_t begin)
+{
+    put_string(out, t->name);
+    nn_bytes_print(out, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
+    for (int i = 0; i < t->shape.rank; i++)
+        nn_bytes_print(out, i ? ",%lld" : "%lld", (long long)t->shape.dim[i]);
+    nn_bytes_print(out, "],\"data_offsets\":[%zu,%zu]}", begin, begin + t->size);
+}
+
+/* The header behind its length, padded to a multiple of 8 bytes. */
+static void put_header(struct nn_bytes *out, const nn_stored *tensors, size_t count,
+                       const nn_metadata *metadata, size_t metadata_count)
+{
+    size_t at = 0;
+    nn_bytes_integer(out, 0, 8);
+    nn_bytes_print(out, "%s", metadata_count ? "{\"__metadata__\":" : "");
+    for (size_t i = 0; i < metadata_count; i++) {
+        nn_bytes_print(out, i ? "," : "{");
+        put_string(out, metadata[i].key);
+        nn_bytes_print(out, ":");
+        put_string(out, metadata[i].value);
+    }
+    nn_bytes_print(out, metadata_count ? "}" : "{");
+    for (size_t i = 0; i < count; i++) {
+        nn_bytes_print(out, "%s", i + metadata_count ? "," : "");
+        put_tensor(out, &tensors[i], at);
+        at += tensors[i].size;
+    }
+    nn_bytes_print(out, "}");
+    nn_bytes_print(out, "%*s", (int)((8 - out->size % 8) % 8), "");
+    for (size_t i = 0; i < 8 && !out->failed; i++)
+        out->at[i] = (unsigned char)((uint64_t)(out->size - 8) >> 8 * i);
+}
+
+static bool check_write(const nn_stored *t, size_t count, const nn_metadata *metadata,
+                        size_t metadata_count, const struct nn_source *source)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned bits = bits_of(t[i].dtype);
+        size_t size;
+        char shape[NN_SHAPE_TEXT];
+        if (!bits || !nn_shape_bytes(&t[i].shape, bits, &size) || size % 8 || size / 8 != t[i].size)
+            return nn_refuse(source, "tensor '%.80s': %zu bytes are not %.20s %s", t[i].name,
+                             t[i].size, t[i].dtype, nn_shape_print(shape, &t[i].shape));
+        if (strcmp(t[i].name, "__metadata__") == 0)
+            return nn_refuse(source, "no tensor may have the name __metadata__");
+    }
+    return (!count || nn_check_names(&t->name, sizeof *t, count, source)) &&
+           (!metadata_count ||
+            nn_check_names(&metadata->key, sizeof *metadata, metadata_count, source));
+}
+
+static bool check_header(const struct nn_bytes *header, const struct nn_source *source)
+{
+    if (header->failed)
+        return nn_out_of_memory(source);
+    if (header->size - 8 > LONGEST_HEADER)
+        return nn_refuse(source, "the header would be longer than %d bytes", LONGEST_HEADER);
+    return nn_utf8_valid(header->at + 8, header->size - 8) == header->size - 8 ||
+           nn_refuse(source, "a name or metadata is not valid UTF-8");
+}
+
+bool nn_safetensors_write(const char *path, const nn_stored *tensors, size_t count,
+                          const nn_metadata *metadata, size_t metadata_count, nn_error *error)
+{
+    const struct nn_source source = {path, error};
+    struct nn_bytes header = {0};
+    nn_file file;
+    if (!check_write(tensors, count, metadata, metadata_count, &source))
+        return false;
+    put_header(&header, tensors, count, metadata, metadata_count);
+    bool good = check_header(&header, &source) && nn_file_begin(&file, path, error);
+    if (good) {
+        nn_file_write(&file, header.at, header.size);
+        for (size_t i = 0; i < count; i++) {
+            size_t size = (bits_of(tensors[i].dtype) + 7) / 8;
+            nn_write_little(&file, tensors[i].data, size, tensors[i].size / size);
+        }
+        good = nn_file_commit(&file, error);
+    }
+    nn_bytes_free(&header);
+    return good;
 }

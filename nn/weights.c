@@ -1,135 +1,187 @@
-/* A network's weights as safetensors. Loading checks everything before it sets anything. */
+/* Lists of what a file holds, each with where its values come from and go to: one list serves
+ * saving and loading, so the two cannot disagree. A network's weights are such a list; checkpoint.c
+ * makes longer ones. Loading checks everything before it sets anything. */
 #include "bytes.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Shared with checkpoints ---- */
-
-bool nn_usable(const nn_params *params, const char *path, nn_error *error)
+bool nn_usable(const nn_params *params, const struct nn_source *source)
 {
     const char *problem = ag_error(nn_params_tape(params));
-    return !problem || nn_fail(error, "%s: neither saved nor loaded after an error: %.300s",
-                               nn_shown(path), problem);
+    return !problem ||
+           nn_refuse(source, "neither saved nor loaded after an error: %.300s", problem);
 }
 
-nn_stored nn_stored_tensor(ag_tensor x, const char *name)
+/* ---- The list ---- */
+
+static void add(struct nn_list *list, const char *prefix, const char *name, int number,
+                const struct nn_item *like)
+{
+    struct nn_item item = *like;
+    item.name = list->names.size;
+    nn_bytes_print(&list->names, number < 0 ? "%s%s" : "%s%s/%d", prefix, name, number);
+    nn_bytes_append(&list->names, "", 1);
+    nn_bytes_append(&list->items, &item, sizeof item);
+    list->item = (struct nn_item *)(void *)list->items.at;
+    list->count += !list->items.failed;
+}
+
+void nn_list_words(struct nn_list *list, const char *prefix, const char *name, const char *dtype,
+                   void *words, ag_shape shape)
+{
+    size_t size;
+    nn_shape_bytes(&shape, 8, &size);
+    add(list, prefix, name, -1,
+        &(struct nn_item){{.dtype = dtype, .shape = shape, .data = words, .size = size},
+                          .words = words});
+}
+
+void nn_list_tensor(struct nn_list *list, const char *prefix, const char *name, int number,
+                    ag_tensor x)
 {
     bool single = ag_tape_dtype(x.tape) == AG_F32;
-    return (nn_stored){.name = name,
-                       .dtype = single ? "F32" : "F64",
-                       .shape = ag_shape_of(x),
-                       .data = single ? (const void *)ag_data_f32(x) : ag_data_f64(x),
-                       .size = (size_t)ag_count(x) * (single ? sizeof(float) : sizeof(double))};
+    nn_stored stored = {.dtype = single ? "F32" : "F64",
+                        .shape = ag_shape_of(x),
+                        .data = single ? (const void *)ag_data_f32(x) : ag_data_f64(x)};
+    nn_shape_bytes(&stored.shape, single ? sizeof(float) : sizeof(double), &stored.size);
+    add(list, prefix, name, number, &(struct nn_item){stored, .tensor = x});
 }
 
-bool nn_check_shape(const nn_stored *t, const ag_shape *shape, const char *path, nn_error *error)
+void nn_list_params(struct nn_list *list, const char *prefix, const nn_params *params)
 {
-    char is[NN_SHAPE_TEXT], wanted[NN_SHAPE_TEXT];
-    bool same = t->shape.rank == shape->rank;
-    for (int i = 0; i < shape->rank && same; i++)
-        same = t->shape.dim[i] == shape->dim[i];
-    return same ||
-           nn_fail(error, "%s: tensor '%.80s' has the shape %s; it must be %s", nn_shown(path),
-                   t->name, nn_shape_print(is, &t->shape), nn_shape_print(wanted, shape));
+    for (size_t i = 0; i < nn_params_count(params); i++) {
+        ag_tensor w = nn_params_at(params, i);
+        nn_list_tensor(list, prefix, ag_name_of(w), -1, w);
+    }
+}
+
+bool nn_list_finish(struct nn_list *list, const struct nn_source *source)
+{
+    if (list->items.failed || list->names.failed)
+        return nn_out_of_memory(source);
+    for (size_t i = 0; i < list->count; i++)
+        list->item[i].stored.name = (char *)list->names.at + list->item[i].name;
+    return true;
+}
+
+void nn_list_free(struct nn_list *list)
+{
+    nn_bytes_free(&list->items);
+    nn_bytes_free(&list->names);
 }
 
 /* ---- Saving ---- */
 
-bool nn_save_safetensors(const nn_params *params, const char *path, nn_error *error)
+bool nn_list_save(const struct nn_list *list, const nn_metadata *metadata, size_t metadata_count,
+                  const struct nn_source *source)
 {
-    size_t count = nn_params_count(params);
-    if (!nn_usable(params, path, error))
-        return false;
-    nn_stored *tensors = malloc(count * sizeof *tensors + 1);
+    nn_stored *tensors = malloc(list->count * sizeof *tensors + 1);
     if (!tensors)
-        return nn_fail(error, "%s: out of memory", nn_shown(path));
-    for (size_t i = 0; i < count; i++) {
-        ag_tensor w = nn_params_at(params, i);
-        tensors[i] = nn_stored_tensor(w, ag_name_of(w));
-    }
-    bool good = nn_safetensors_write(path, tensors, count, NULL, 0, error);
+        return nn_out_of_memory(source);
+    for (size_t i = 0; i < list->count; i++)
+        tensors[i] = list->item[i].stored;
+    bool good = nn_safetensors_write(source->name, tensors, list->count, metadata, metadata_count,
+                                     source->error);
     free(tensors);
     return good;
 }
 
 /* ---- Loading ---- */
 
-static bool check_parameter(const nn_safetensors *file, ag_tensor w, const char *path,
-                            nn_error *error)
+static bool check_item(const nn_stored *t, const nn_stored *wanted, bool convert,
+                       const struct nn_source *source)
 {
-    const char *name = ag_name_of(w);
-    const nn_stored *t = nn_safetensors_find(file, name);
-    ag_shape shape = ag_shape_of(w);
+    char is[NN_SHAPE_TEXT], must[NN_SHAPE_TEXT];
+    struct nn_element element;
     if (!t)
-        return nn_fail(error, "%s: there is no tensor '%.80s'", nn_shown(path), name);
-    bool known = strcmp(t->dtype, "F16") == 0 || strcmp(t->dtype, "BF16") == 0 ||
-                 strcmp(t->dtype, "F32") == 0 || strcmp(t->dtype, "F64") == 0;
-    if (!known)
-        return nn_fail(error, "%s: tensor '%.80s' is %s; it must be F16, BF16, F32 or F64",
-                       nn_shown(path), name, t->dtype);
-    return nn_check_shape(t, &shape, path, error);
+        return nn_refuse(source, "there is no tensor '%.80s'", wanted->name);
+    bool real = nn_stored_element(t, &element) && strchr("fB", element.kind);
+    if (convert ? !real : strcmp(t->dtype, wanted->dtype) != 0)
+        return nn_refuse(source, "tensor '%.80s' is %s; it must be %s", t->name, t->dtype,
+                         convert ? "F16, BF16, F32 or F64" : wanted->dtype);
+    if (!nn_same_shape(&t->shape, &wanted->shape))
+        return nn_refuse(source, "tensor '%.80s' has the shape %s; it must be %s", t->name,
+                         nn_shape_print(is, &t->shape), nn_shape_print(must, &wanted->shape));
+    return true;
 }
 
-static bool no_extra(const nn_params *params, const nn_safetensors *file, const char *path,
-                     nn_error *error)
+bool nn_list_check(const struct nn_list *list, const nn_safetensors *file, bool convert,
+                   const char *extra, const struct nn_source *source)
 {
-    for (size_t i = 0; i < file->count; i++) {
+    for (size_t i = 0; i < list->count; i++) {
+        const nn_stored *wanted = &list->item[i].stored;
+        if (!check_item(nn_safetensors_find(file, wanted->name), wanted, convert, source))
+            return false;
+    }
+    for (size_t i = 0; i < file->count && extra && file->count > list->count; i++) {
         const char *name = file->tensors[i].name;
-        size_t k = 0, count = nn_params_count(params);
-        while (k < count && strcmp(name, ag_name_of(nn_params_at(params, k))) != 0)
+        size_t k = 0;
+        while (k < list->count && strcmp(name, list->item[k].stored.name) != 0)
             k++;
-        if (k == count)
-            return nn_fail(error, "%s: tensor '%.80s' is no parameter here", nn_shown(path), name);
+        if (k == list->count)
+            return nn_refuse(source, "tensor '%.80s' %s", name, extra);
     }
     return true;
 }
 
-/* Nothing here can fail any more but for the engine, out of memory. */
-static bool set_all(nn_params *params, const nn_safetensors *file, double *scratch)
+struct values {
+    struct nn_element element;
+    const unsigned char *at;
+};
+
+static double next_value(void *context)
 {
-    for (size_t i = 0; i < nn_params_count(params); i++) {
-        ag_tensor w = nn_params_at(params, i);
-        size_t count = (size_t)ag_count(w);
-        if (!nn_stored_values(nn_safetensors_find(file, ag_name_of(w)), scratch) ||
-            (count && !ag_set_f64(w, scratch, count)))
-            return false;
-    }
-    return true;
+    struct values *values = context;
+    values->at += values->element.size;
+    return nn_element_at(&values->element, values->at - values->element.size);
 }
 
-static bool load(nn_params *params, const nn_safetensors *file, const char *path, unsigned flags,
-                 nn_error *error)
+void nn_list_load(const struct nn_list *list, size_t from, size_t to, const nn_safetensors *file)
 {
-    size_t most = 1;
-    for (size_t i = 0; i < nn_params_count(params); i++) {
-        ag_tensor w = nn_params_at(params, i);
-        if (!check_parameter(file, w, path, error))
-            return false;
-        most = (size_t)ag_count(w) > most ? (size_t)ag_count(w) : most;
+    for (size_t i = from; i < to; i++) {
+        const struct nn_item *item = &list->item[i];
+        const nn_stored *t = nn_safetensors_find(file, item->stored.name);
+        struct values values = {.at = t->data};
+        for (size_t k = 0; item->words && k < t->size / 8; k++) {
+            uint64_t word = nn_integer_at(values.at + 8 * k, 8, false);
+            memcpy((unsigned char *)item->words + 8 * k, &word, 8);
+        }
+        if (!item->words && nn_stored_element(t, &values.element))
+            ag_set_each(item->tensor, next_value, &values);
     }
-    /* As many tensors as parameters: all of them found, so none is left over. */
-    if (!(flags & NN_ALLOW_EXTRA) && file->count != nn_params_count(params) &&
-        !no_extra(params, file, path, error))
+}
+
+/* ---- Weights ---- */
+
+bool nn_save_safetensors(const nn_params *params, const char *path, nn_error *error)
+{
+    const struct nn_source source = {path, error};
+    struct nn_list list = {0};
+    if (!nn_usable(params, &source))
         return false;
-    double *scratch = malloc(most * sizeof *scratch);
-    if (!scratch)
-        return nn_fail(error, "%s: out of memory", nn_shown(path));
-    bool good = set_all(params, file, scratch);
-    free(scratch);
-    if (!good)
-        nn_usable(params, path, error);
+    nn_list_params(&list, "", params);
+    bool good = nn_list_finish(&list, &source) && nn_list_save(&list, NULL, 0, &source);
+    nn_list_free(&list);
     return good;
 }
 
 bool nn_load_safetensors_with(nn_params *params, const char *path, unsigned flags, nn_error *error)
 {
-    if (!nn_usable(params, path, error))
+    const struct nn_source source = {path, error};
+    const char *extra = flags & NN_ALLOW_EXTRA ? NULL : "is no parameter here";
+    struct nn_list list = {0};
+    if (!nn_usable(params, &source))
         return false;
     nn_safetensors *file = nn_safetensors_read(path, error);
-    bool good = file && load(params, file, path, flags, error);
+    nn_list_params(&list, "", params);
+    bool good =
+        file && nn_list_finish(&list, &source) && nn_list_check(&list, file, true, extra, &source);
+    if (good)
+        nn_list_load(&list, 0, list.count, file);
+    nn_list_free(&list);
     nn_safetensors_free(file);
-    return good;
+    return good && nn_usable(params, &source);
 }
 
 bool nn_load_safetensors(nn_params *params, const char *path, nn_error *error)

@@ -91,14 +91,16 @@ def test_mnist_files():
 
 
 def test_gpt():
-    got = run(GPT, "--seed", "1")
+    got = run(GPT, "--seed", "1", "--svg", "gpt.svg")
     trigram, gpt = number(r"trigram ([0-9.]+)", got), number(r"GPT +([0-9.]+)", got)
     check(f"char_gpt: {gpt} nats, the trigram's {trigram}", gpt < 0.6 * trigram, repr(got))
+    picture("char_gpt: picture", "gpt.svg")
     check("char_gpt: writes 400 characters", len(got.stdout.split("\n\n", 2)[-1]) >= 400)
-    words = [run(GPT, "--steps", "5", "--seed", "2").stdout for _ in range(2)]
+    words = [run(GPT, "--epochs", "1", "--seed", "2").stdout.split("validation loss,")[1:]
+             for _ in range(2)]
     check("char_gpt: same seed, same text", words[0] and words[0] == words[1], repr(words))
     Path("own.txt").write_bytes(bytes(range(256)) * 20)
-    got = run(GPT, "--data", "own.txt", "--steps", "3", "--sample", "0")
+    got = run(GPT, "--data", "own.txt", "--epochs", "1", "--sample", "0")
     check("char_gpt: all 256 bytes", got.returncode == 0, repr(got))
     Path("short.txt").write_text("too short")
     bad("char_gpt: a short text", [GPT, "--data", "short.txt"], "short.txt", "9 bytes")
@@ -123,7 +125,7 @@ def test_options():
         for arguments in (["--unknown"], ["file"], [""], ["--seed"], ["--seed", "-1"],
                           ["--seed", "1x"], ["--seed="], ["--seed", "18446744073709551616"]):
             bad(f"{name}: {' '.join(arguments)}", [program, *arguments])
-    short = {DIGITS: "--epochs", PINN: "--steps"}
+    short = {DIGITS: "--epochs", GPT: "--epochs", PINN: "--steps"}
     for program, option in short.items():
         name = os.path.basename(program)
         bad(f"{name}: {option} 0", [program, option, "0"], option + " 0")

@@ -451,6 +451,30 @@ def test_resume():
     bad("--resume: cut", ["--resume", "cut"], "cut")
 
 
+def test_resume_of_a_schedule():
+    """10 epochs at once, or some of them first: the same bits, whatever the schedule."""
+    for schedule in ("constant", "step", "cosine"):
+        plan = ["--json", "--schedule", schedule, "--warmup", "2", "--hidden", "16"]
+        once = run(*plan, "--epochs", "10", "--save", "once." + schedule)
+        for first in ("1", "5", "9"):
+            file = f"plan.{schedule}.{first}"
+            run(*plan, "--epochs", first, "--schedule-epochs", "10", "--resume", file)
+            got = run(*plan, "--epochs", "10", "--resume", file, "--save", "twice")
+            check(f"--resume: {schedule}, {first} epochs and the rest: same bits",
+                  got.returncode == 0 and numbers(got.stdout) == numbers(once.stdout) and
+                  Path("once." + schedule).read_bytes() == Path("twice").read_bytes(), repr(got))
+        file = "short." + schedule
+        run(*plan, "--epochs", "5", "--resume", file)
+        if schedule == "constant":
+            check("--resume: a constant rate may go on", run(*plan, "--epochs", "10", "--resume",
+                                                             file).returncode == 0)
+        else:
+            bad("--resume: a plan that was for fewer epochs", [*plan[1:], "--epochs", "10",
+                "--resume", file], file, "--schedule-epochs: 5, here 10")
+    bad("--warmup longer than the schedule", ["--epochs", "9", "--schedule-epochs", "3", "--warmup",
+                                              "4"], "--warmup 4")
+
+
 def test_killed():
     arguments = ["--json", "--epochs", "300", "--hidden", "16"]
     once = run(*arguments)

@@ -113,6 +113,81 @@ static void conv_reference(const struct array *x, unsigned v, struct array *y)
         y->shape = AG_SHAPE(y->shape.dim[0], y->shape.dim[1], y->shape.dim[3]);
 }
 
+/* conv_input and conv_weights: what a gradient dy of y = conv(x, w), here y itself, makes of x and
+ * w.
+ */
+static ag_tensor conv_of(ag_tensor x, ag_tensor w, unsigned v)
+{
+    ag_tensor none = {0};
+    return ag_shape_of(w).rank == 3 ? ag_conv1d(x, w, none, conv_options(v))
+                                    : ag_conv2d(x, w, none, conv_options(v));
+}
+
+static ag_tensor call_conv_input(const ag_tensor *x, unsigned v)
+{
+    ag_tensor p = scrambled_like(x[0]);
+    return pulled_back(conv_of(p, x[1], v), conv_of(x[0], x[1], v), p);
+}
+
+static ag_tensor call_conv_weights(const ag_tensor *x, unsigned v)
+{
+    ag_tensor p = scrambled_like(x[1]);
+    return pulled_back(conv_of(x[0], p, v), conv_of(x[0], x[1], v), p);
+}
+
+static void any_conv_shapes(ag_rng *rng, unsigned v, ag_shape *shape)
+{
+    ag_shape all[3];
+    conv_shapes(rng, v, all, v / 81 % 2 ? 1 : 2);
+    memcpy(shape, all, 2 * sizeof *shape);
+}
+
+/* y goes back through every weight to every element that it came of. */
+static void conv_back(const struct array *x, unsigned v, struct array *to, bool weights)
+{
+    static struct array operands[3], y;
+    ag_conv o = conv_options(v);
+    bool line = x->shape.rank == 3;
+    operands[0] = x[0];
+    operands[1] = x[1];
+    memset(operands[2].at, 0, sizeof operands[2].at);
+    conv_reference(operands, v, &y);
+    for (int i = 0; i < 2 && line; i++)
+        as_image(&operands[i]);
+    if (line)
+        as_image(&y);
+    const int64_t *size = operands[0].shape.dim, *w = operands[1].shape.dim, *out = y.shape.dim;
+    int64_t group = w[0] / at_least_one(o.groups), stride = at_least_one(o.stride);
+    to->shape = x[weights].shape;
+    memset(to->at, 0, sizeof to->at);
+    for (int64_t i = 0; i < count_of(&y.shape) * w[1] * w[2] * w[3]; i++) {
+        int64_t tap = i % (w[1] * w[2] * w[3]), at = i / (w[1] * w[2] * w[3]);
+        int64_t output = at / (out[2] * out[3]) % out[1], image = at / (out[1] * out[2] * out[3]);
+        int64_t channel = output / group * w[1] + tap / (w[2] * w[3]);
+        int64_t row = at / out[3] % out[2] * stride + tap / w[3] % w[2] * at_least_one(o.dilation) -
+                      (line ? 0 : o.padding);
+        int64_t col = at % out[3] * stride + tap % w[3] * at_least_one(o.dilation) - o.padding;
+        int64_t weight = output * w[1] * w[2] * w[3] + tap;
+        int64_t element = ((image * size[1] + channel) * size[2] + row) * size[3] + col;
+        if (row < 0 || row >= size[2] || col < 0 || col >= size[3])
+            continue;
+        if (weights)
+            to->at[weight] += y.at[at] * operands[0].at[element];
+        else
+            to->at[element] += y.at[at] * operands[1].at[weight];
+    }
+}
+
+static void conv_input_reference(const struct array *x, unsigned v, struct array *y)
+{
+    conv_back(x, v, y, false);
+}
+
+static void conv_weights_reference(const struct array *x, unsigned v, struct array *y)
+{
+    conv_back(x, v, y, true);
+}
+
 /* ---- Pooling ---- */
 
 static ag_pool pool_options(unsigned v)
@@ -256,7 +331,7 @@ static ag_tensor wrong_pool(const ag_tensor *x, unsigned v)
 #define SMALL .low = -1.0, .high = 1.0
 
 const struct op_case op_cases[] = {
-    {.op = "conv1d",
+    {.op = "conv",
      .build = call_conv1d,
      .inputs = 3,
      .reference = conv_reference,
@@ -265,7 +340,7 @@ const struct op_case op_cases[] = {
      SMALL,
      .wrong_shape = {{3, {2, 3, 8}}, {3, {4, 2, 3}}, {1, {4}}},
      .error = "conv1d: the input has 3 channels, the weights are for 2 in 1 group"},
-    {.op = "conv2d",
+    {.op = "conv",
      .build = call_conv2d,
      .inputs = 3,
      .reference = conv_reference,
@@ -274,6 +349,24 @@ const struct op_case op_cases[] = {
      SMALL,
      .wrong_shape = {{4, {2, 3, 8, 2}}, {4, {4, 3, 3, 3}}, {1, {4}}},
      .error = "conv2d: the kernel is wider than axis 3: it reaches over 3 of 2"},
+    {.op = "conv_input",
+     .build = call_conv_input,
+     .inputs = 2,
+     .reference = conv_input_reference,
+     .shapes = any_conv_shapes,
+     .unlike = true,
+     SMALL,
+     .wrong_shape = {{4, {2, 3, 8, 8}}, {3, {4, 3, 3}}},
+     .error = "conv1d: the input must have 3 axes: batch, channels, length"},
+    {.op = "conv_weights",
+     .build = call_conv_weights,
+     .inputs = 2,
+     .reference = conv_weights_reference,
+     .shapes = any_conv_shapes,
+     .unlike = true,
+     SMALL,
+     .wrong_shape = {{3, {2, 3, 8}}, {4, {4, 3, 3, 3}}},
+     .error = "conv2d: the input must have 4 axes: batch, channels, height and width"},
     {.op = "max_pool",
      .build = call_max_pool,
      .inputs = 1,

@@ -148,17 +148,27 @@ static ag_tensor call_dropout(const ag_tensor *x, unsigned v)
     return ag_dropout(*x, 0.25 * (v % 3), v % 4);
 }
 
-static void dropout_reference(const struct array *x, unsigned v, struct array *y)
+/* What a tape of seed 0 multiplies its first n elements with. */
+static void dropout_mask(double p, int64_t n, double *mask)
 {
-    double p = v % 4 ? 0.25 * (v % 3) : 0.0;
     ag_rng rng;
     uint64_t bits = 0;
     ag_rng_seed(&rng, 0);
-    *y = *x;
-    for (int64_t i = 0; i < count_of(&x->shape) && p > 0.0; i++) {
+    for (int64_t i = 0; i < n; i++) {
         bits = i % 2 ? bits << 32 : ag_rng_next(&rng);
-        y->at[i] = ldexp((double)(bits >> 32), -32) < 1.0 - p ? x->at[i] / (1.0 - p) : 0.0;
+        mask[i] = p == 0.0                                     ? 1.0
+                  : ldexp((double)(bits >> 32), -32) < 1.0 - p ? 1.0 / (1.0 - p)
+                                                               : 0.0;
     }
+}
+
+static void dropout_reference(const struct array *x, unsigned v, struct array *y)
+{
+    double mask[MOST_ELEMENTS];
+    dropout_mask(v % 4 ? 0.25 * (v % 3) : 0.0, count_of(&x->shape), mask);
+    *y = *x;
+    for (int64_t i = 0; i < count_of(&x->shape); i++)
+        y->at[i] *= mask[i];
 }
 
 static ag_tensor wrong_dropout(const ag_tensor *x, unsigned v)
@@ -182,14 +192,25 @@ static void attention_shapes(ag_rng *rng, unsigned v, ag_shape *shape)
     }
 }
 
-static ag_tensor call_attention(const ag_tensor *x, unsigned v)
+static double attention_dropout(unsigned v)
 {
-    return ag_scaled_dot_product_attention(x[0], x[1], x[2], v % 2);
+    return v % 3 ? 0.0 : 0.25;
 }
 
-/* One position's values, weighted by e to its scores. */
-static void attend(const double *q, const double *k, const double *v, int64_t d, int64_t s,
-                   int64_t e, double *y)
+static ag_tensor call_attention(const ag_tensor *x, unsigned v)
+{
+    return ag_scaled_dot_product_attention(x[0], x[1], x[2], v % 2, attention_dropout(v));
+}
+
+static ag_tensor wrong_attention(const ag_tensor *x, unsigned v)
+{
+    (void)v;
+    return ag_scaled_dot_product_attention(x[0], x[1], x[2], false, -0.5);
+}
+
+/* One position's values, weighted by e to its scores, and by the mask. */
+static void attend(const double *q, const double *k, const double *v, const double *mask, int64_t d,
+                   int64_t s, int64_t e, double *y)
 {
     double total = 0.0;
     for (int64_t c = 0; c < e; c++)
@@ -201,7 +222,7 @@ static void attend(const double *q, const double *k, const double *v, int64_t d,
         double weight = exp(score / sqrt((double)d));
         total += weight;
         for (int64_t c = 0; c < e; c++)
-            y[c] += weight * v[j * e + c];
+            y[c] += weight * mask[j] * v[j * e + c];
     }
     for (int64_t c = 0; c < e; c++)
         y[c] /= total;
@@ -212,12 +233,14 @@ static void attention_reference(const struct array *x, unsigned v, struct array 
     int rank = x->shape.rank;
     int64_t l = x->shape.dim[rank - 2], d = x->shape.dim[rank - 1], s = x[1].shape.dim[rank - 2],
             e = x[2].shape.dim[rank - 1];
+    double mask[MOST_ELEMENTS];
     y->shape = x->shape;
     y->shape.dim[rank - 1] = e;
+    dropout_mask(attention_dropout(v), count_of(&y->shape) / e * s, mask);
     for (int64_t i = 0; i < count_of(&y->shape) / e; i++) {
         int64_t seen = v % 2 && i % l + 1 < s ? i % l + 1 : s;
-        attend(x->at + i * d, x[1].at + i / l * s * d, x[2].at + i / l * s * e, d, seen, e,
-               y->at + i * e);
+        attend(x->at + i * d, x[1].at + i / l * s * d, x[2].at + i / l * s * e, mask + i * s, d,
+               seen, e, y->at + i * e);
     }
 }
 
@@ -267,6 +290,14 @@ const struct op_case op_cases[] = {
      .shapes = attention_shapes,
      .wrong_shape = {{2, {2, 3}}, {2, {4, 5}}, {2, {4, 1}}},
      .error = "matmul: inner dimensions differ: 3 and 5"},
+    {.op = "tril",
+     .build = call_attention,
+     .inputs = 3,
+     .reference = attention_reference,
+     .shapes = attention_shapes,
+     .wrong = wrong_attention,
+     .wrong_shape = {{2, {2, 3}}, {2, {4, 3}}, {2, {4, 1}}},
+     .error = "dropout: the probability is -0.5; it must be from 0 to 1"},
 };
 
 const size_t op_case_count = sizeof op_cases / sizeof *op_cases;

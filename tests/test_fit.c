@@ -351,6 +351,40 @@ static void test_resumes(void **state)
     remove(path);
 }
 
+/* A schedule has a length of its own, so that stopping after fewer epochs does not change it; and
+ * what the steps depend on must be as it was. */
+static void test_resumes_a_schedule(void **state)
+{
+    (void)state;
+    const char *path = "test_fit.schedule";
+    enum { STEPS = EPOCHS * 9 }; /* 140 rows in batches of 16 */
+    static const nn_schedule schedules[] = {
+        {.kind = NN_CONSTANT, .rate = 0.02, .warmup = STEPS / 2 + 3},
+        {.kind = NN_STEPS, .rate = 0.02, .factor = 0.3, .every = STEPS / 4},
+        {.kind = NN_COSINE, .rate = 0.02, .floor = 1e-4, .warmup = 4, .total = STEPS}};
+    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++)
+        for (size_t first = 1; first < EPOCHS; first++) {
+            struct task whole, part;
+            make_hard(&whole, AG_F32, NULL);
+            whole.schedule = schedules[i];
+            assert_int_equal(task_fit(&whole), NN_FIT_DONE);
+            make_hard(&part, AG_F32, path);
+            part.schedule = schedules[i];
+            part.options.epochs = first;
+            assert_int_equal(task_fit(&part), NN_FIT_DONE);
+            task_free(&part);
+            make_hard(&part, AG_F32, path);
+            part.schedule = schedules[i];
+            part.options.resume = true;
+            assert_int_equal(task_fit(&part), NN_FIT_DONE);
+            assert_same_weights(whole.params, part.params);
+            assert_same_history(&whole.history, &part.history);
+            task_free(&part);
+            task_free(&whole);
+        }
+    remove(path);
+}
+
 /* ---- Mistakes ---- */
 
 static ag_tensor bad_loss(void *context, ag_tensor rows)
@@ -366,6 +400,40 @@ static void refuse(struct task *t, const char *message)
     if (!strstr(t->error.text, message))
         fail_msg("expected: %s\ngot: %s", message, t->error.text);
     ag_clear_error(t->tape);
+}
+
+static void test_resume_of_another_plan(void **state)
+{
+    (void)state;
+    const char *path = "test_fit.plan";
+    struct task t;
+    double loss;
+    make_hard(&t, AG_F32, path);
+    assert_int_equal(task_fit(&t), NN_FIT_DONE);
+    task_free(&t);
+    make_hard(&t, AG_F32, path);
+    assert_true(nn_evaluate(&t.options, t.split.validation, t.split.validation_count, &loss, NULL));
+    t.options.resume = true;
+    t.schedule.total = 400;
+    refuse(&t, "test_fit.plan: training began with another fit/schedule/total: 500, here 400");
+    t.schedule.total = 500;
+    t.options.schedule = NULL;
+    refuse(&t, "training began with another fit/schedule/kind: 2, here 0");
+    t.options.schedule = &t.schedule;
+    t.options.batch = 17;
+    refuse(&t, "training began with another fit/batch: 16, here 17");
+    t.options.batch = 16;
+    t.options.accumulate = 2;
+    refuse(&t, "training began with another fit/accumulate: 1, here 2");
+    t.options.accumulate = 0;
+    t.options.epochs = EPOCHS - 1;
+    refuse(&t, "tensor 'training/numbers/fit/train' has the shape (6,); it must be (5,)");
+    double after;
+    assert_true(
+        nn_evaluate(&t.options, t.split.validation, t.split.validation_count, &after, NULL));
+    assert_true(after == loss); /* nothing was loaded */
+    task_free(&t);
+    remove(path);
 }
 
 static void test_mistakes(void **state)
@@ -416,9 +484,14 @@ static void test_mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learns),   cmocka_unit_test(test_accumulates),
-        cmocka_unit_test(test_copies),   cmocka_unit_test(test_stops_early),
-        cmocka_unit_test(test_averages), cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_accumulates),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_stops_early),
+        cmocka_unit_test(test_averages),
+        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_resumes_a_schedule),
+        cmocka_unit_test(test_resume_of_another_plan),
         cmocka_unit_test(test_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

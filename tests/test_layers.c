@@ -277,6 +277,37 @@ static void test_modes(void **state)
     ag_tape_free(tape);
 }
 
+/* Attention drops weights in training mode alone; its block hands its dropout on. */
+static void test_attention_modes(void **state)
+{
+    (void)state;
+    ag_tape *tape = ag_tape_new(AG_F64);
+    nn_params *params = nn_params_new(tape, 1);
+    nn_attention layer = nn_attention_new(params, "attention", 4, 2);
+    nn_transformer block =
+        nn_transformer_new(params, "block", 4,
+                           (nn_transformer_options){.heads = 2, .dropout = 0.25});
+    assert_true(layer.dropout == 0.0 && block.self_attn.dropout == 0.25);
+    ag_tensor x = noise(params, AG_SHAPE(3, 5, 4));
+    double plain[60], y[60], again[60];
+    assert_true(ag_get_f64(nn_attention_apply(&layer, x, x, false), plain, 60));
+    layer.dropout = 0.5;
+    nn_set_training(params, false);
+    assert_true(ag_get_f64(nn_attention_apply(&layer, x, x, false), y, 60));
+    assert_memory_equal(plain, y, sizeof y);
+    nn_set_training(params, true);
+    ag_tensor dropped = nn_attention_apply(&layer, x, x, false);
+    assert_true(ag_get_f64(dropped, y, 60) && ag_replay(tape) && ag_get_f64(dropped, again, 60));
+    assert_memory_not_equal(plain, y, sizeof y);
+    assert_memory_not_equal(y, again, sizeof y);
+    ag_tensor both = ag_add(dropped, nn_transformer_apply(&block, x));
+    assert_true(ag_gradcheck(ag_mean_square(both), 1e-7, NULL)); /* with what was drawn */
+    layer.dropout = 1.5;
+    assert_false(ag_valid(nn_attention_apply(&layer, x, x, false)));
+    assert_non_null(strstr(ag_error(tape), "dropout: the probability is 1.5"));
+    ag_tape_free(tape);
+}
+
 /* ---- Frozen ---- */
 
 static void test_frozen(void **state)
@@ -394,10 +425,10 @@ static void test_wrong_inputs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layers),       cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_replays),      cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_frozen),       cmocka_unit_test(test_wrong_sizes),
-        cmocka_unit_test(test_wrong_inputs),
+        cmocka_unit_test(test_layers),          cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_replays),         cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_attention_modes), cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_wrong_sizes),     cmocka_unit_test(test_wrong_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,8 +174,8 @@ static void check_slope(const struct kernels *ops, const struct matmul *g, const
     run(ops, product);
     for (size_t i = 0; i < g->m; i++) {
         const size_t row = i * g->ldc * ops->element;
-        ops->binary[g->slope](1, g->n, (struct operand){c.data + row, 0, 1},
-                              (struct operand){(const char *)g->gate + row, 0, 1}, c.data + row);
+        ops->binary[g->slope](1, g->n, &(struct operand){c.data + row, 0, 1},
+                              &(struct operand){(const char *)g->gate + row, 0, 1}, c.data + row);
     }
     if (memcmp(c.data, g->c, bytes))
         fail_msg("%s %zu: (%zu,%zu)·(%zu,%zu)%s%s and slope %d: other bits than one by one",

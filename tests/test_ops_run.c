@@ -3,6 +3,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -147,6 +148,40 @@ static void dropout_draws_anew(void **state)
     assert_is(ag_dropout(ag_input_f64(tape, "x", AG_SHAPE(2), (double[]){1, 2}), 1.0, true), 0, 0);
 }
 
+/* Equal scores weigh each of the S values 1/S: what comes out is the share that was kept, over 1 -
+ * p, anew each time; and a position's own first value is all that the first one may see. */
+static void attention_drops_weights(void **state)
+{
+    enum { L = 200, S = 200 };
+    ag_tape *tape = *state;
+    ag_tensor q = ag_full(tape, AG_SHAPE(L, 1), 0.0), k = ag_full(tape, AG_SHAPE(S, 1), 0.0);
+    ag_tensor v = ag_parameter(tape, "v", AG_SHAPE(S, 1));
+    double y[L], before[L] = {0}, mean = 0.0, square = 0.0;
+    for (int i = 0; i < S; i++)
+        y[i] = 1.0;
+    ag_set_f64(v, y, S);
+    ag_tensor dropped = ag_scaled_dot_product_attention(q, k, v, false, 0.25);
+    for (int run = 0; run < 20; run++) {
+        assert_true(ag_get_f64(dropped, y, L));
+        assert_memory_not_equal(y, before, sizeof y);
+        memcpy(before, y, sizeof y);
+        for (int i = 0; i < L; i++) {
+            mean += y[i] / (20 * L);
+            square += (y[i] - 1.0) * (y[i] - 1.0) / (20 * L);
+        }
+        assert_true(ag_replay(tape));
+    }
+    /* Of 800,000 draws: deviations of 1/sqrt(3 * 800000) and, of the variance, about 2%. */
+    assert_true(fabs(mean - 1.0) < 5 * 6.5e-4);
+    assert_true(fabs(square - 1.0 / (3 * S)) < 0.1 / (3 * S));
+    ag_tensor causal = ag_scaled_dot_product_attention(q, k, v, true, 0.25);
+    assert_true(ag_get_f64(causal, y, L));
+    assert_true(y[0] == 0.0 || y[0] == 1.0 / 0.75);
+    assert_true(ag_gradcheck(ag_mean_square(causal), 1e-7, NULL)); /* with what was drawn */
+    ag_tensor none = ag_scaled_dot_product_attention(q, k, v, false, 0.0);
+    assert_true(ag_get_f64(none, y, L) && fabs(y[0] - 1.0) < 1e-12 && fabs(y[L - 1] - 1.0) < 1e-12);
+}
+
 /* Channels 1, 3 and 2, 2: means 2 and 2, unbiased variances 2 and 0. */
 static void batch_norm_keeps_averages(void **state)
 {
@@ -172,6 +207,106 @@ static void batch_norm_keeps_averages(void **state)
     ag_clear_error(tape);
     assert_is(ag_batch_norm(x, mean, mean, none, none, (ag_batch_norm_options){.epsilon = 2.5}),
               -0.25, 0.25, 0.75, 0.25);
+}
+
+/* ---- Convolutions too large for one piece ---- */
+
+static double noise_of(void *rng)
+{
+    return ag_rng_normal(rng);
+}
+
+/* x (N, C, S, S), w (O, C/groups, K, K), y as it says and dy like it: x, w and dy are parameters.
+ */
+struct large {
+    ag_tensor x, w, dy, y, gradient[2];
+};
+
+static struct large convolve_much(ag_tape *tape, ag_shape x, ag_shape w, ag_conv options)
+{
+    struct large c = {.x = ag_parameter(tape, "x", x), .w = ag_parameter(tape, "w", w)};
+    ag_rng rng;
+    ag_rng_seed(&rng, 7);
+    ag_set_each(c.x, noise_of, &rng);
+    ag_set_each(c.w, noise_of, &rng);
+    c.y = ag_conv2d(c.x, c.w, (ag_tensor){0}, options);
+    c.dy = ag_parameter(tape, "dy", ag_shape_of(c.y));
+    ag_set_each(c.dy, noise_of, &rng);
+    ag_gradients(ag_sum(ag_mul(c.y, c.dy)), (ag_tensor[]){c.x, c.w}, 2, c.gradient);
+    if (ag_error(tape))
+        fail_msg("%s", ag_error(tape));
+    return c;
+}
+
+static const struct {
+    ag_shape x, w;
+    ag_conv options;
+} large_cases[] = {
+    {{4, {3, 24, 40, 40}}, {4, {8, 24, 5, 5}}, {.padding = 2}}, /* some rows at a time */
+    {{4, {2, 16, 50, 50}}, {4, {6, 8, 7, 7}}, {.padding = 1, .stride = 2, .groups = 2}},
+    {{4, {5, 40, 30, 30}}, {4, {80, 1, 3, 3}}, {.padding = 1, .groups = 40}}, /* depthwise */
+    {{4, {5, 60, 30, 30}}, {4, {50, 60, 1, 1}}, {0}},                         /* pointwise */
+};
+
+/* Some outputs by the definition; and as it is linear, sum(y dy) = sum(x dx) = sum(w dw). */
+static void large_convolutions(void **state)
+{
+    ag_tape *tape = *state;
+    for (size_t i = 0; i < sizeof large_cases / sizeof *large_cases; i++) {
+        ag_conv o = large_cases[i].options;
+        struct large c = convolve_much(tape, large_cases[i].x, large_cases[i].w, o);
+        ag_shape x = ag_shape_of(c.x), w = ag_shape_of(c.w), y = ag_shape_of(c.y);
+        const double *px = ag_data_f64(c.x), *pw = ag_data_f64(c.w), *py = ag_data_f64(c.y);
+        int64_t groups = o.groups ? o.groups : 1, stride = o.stride ? o.stride : 1;
+        for (int64_t at = 0; at < ag_count(c.y); at += 97) {
+            int64_t output = at / (y.dim[2] * y.dim[3]) % y.dim[1];
+            int64_t image = at / (y.dim[1] * y.dim[2] * y.dim[3]);
+            double sum = 0.0;
+            for (int64_t k = 0; k < w.dim[1] * w.dim[2] * w.dim[3]; k++) {
+                int64_t row =
+                    at / y.dim[3] % y.dim[2] * stride - o.padding + k / w.dim[3] % w.dim[2];
+                int64_t col = at % y.dim[3] * stride - o.padding + k % w.dim[3];
+                int64_t channel = output / (w.dim[0] / groups) * w.dim[1] + k / w.dim[3] / w.dim[2];
+                if (row >= 0 && row < x.dim[2] && col >= 0 && col < x.dim[3])
+                    sum += pw[output * w.dim[1] * w.dim[2] * w.dim[3] + k] *
+                           px[((image * x.dim[1] + channel) * x.dim[2] + row) * x.dim[3] + col];
+            }
+            assert_true(fabs(sum - py[at]) < 1e-11);
+        }
+        double total = ag_item(ag_sum(ag_mul(c.y, c.dy)));
+        assert_true(fabs(ag_item(ag_sum(ag_mul(c.x, c.gradient[0]))) - total) < 1e-8);
+        assert_true(fabs(ag_item(ag_sum(ag_mul(c.w, c.gradient[1]))) - total) < 1e-8);
+    }
+}
+
+/* However many threads share them. */
+static void large_convolutions_by_threads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof large_cases / sizeof *large_cases; i++) {
+        float *first[3] = {NULL};
+        for (int threads = 1; threads <= 4; threads++) {
+            ag_tape *tape = ag_tape_new(AG_F32);
+            assert_true(ag_set_threads(tape, threads));
+            struct large c =
+                convolve_much(tape, large_cases[i].x, large_cases[i].w, large_cases[i].options);
+            const ag_tensor results[] = {c.y, c.gradient[0], c.gradient[1]};
+            for (int k = 0; k < 3; k++) {
+                size_t count = (size_t)ag_count(results[k]), size = count * sizeof(float);
+                float *values = malloc(size);
+                assert_true(values && ag_get_f32(results[k], values, count));
+                if (threads == 1)
+                    first[k] = values;
+                else {
+                    assert_memory_equal(values, first[k], size);
+                    free(values);
+                }
+            }
+            ag_tape_free(tape);
+        }
+        for (int k = 0; k < 3; k++)
+            free(first[k]);
+    }
 }
 
 /* A convolution's bias may be left out, but nothing else. */
@@ -271,7 +406,10 @@ int main(void)
         test(slices),
         test(slices_are_printed),
         test(dropout_draws_anew),
+        test(attention_drops_weights),
         test(batch_norm_keeps_averages),
+        test(large_convolutions),
+        test(large_convolutions_by_threads),
         test(left_out),
         test(many_are_joined),
         test(senseless_options),

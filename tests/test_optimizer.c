@@ -323,7 +323,7 @@ static void test_options(void **state)
     refuse(o, "optimizer: clip_norm is -1; it must be at least 0 and finite");
     o = nn_sgd(.1);
     o.method = (nn_method)7;
-    refuse(o, "optimizer: 7 is not a method: NN_SGD ... NN_LION");
+    refuse(o, "optimizer: 7 is not a method: NN_SGD ... NN_MUON");
     for (size_t i = 0; i < 3; i++) {
         o = nn_adam(.1);
         *(double *[]){&o.rate, &o.beta1, &o.clip_norm}[i] = (double)NAN;

@@ -136,7 +136,8 @@ def attention():
             scores = scores.masked_fill(hidden, -math.inf)
         return torch.softmax(scores, -1) @ v
     return Case([normal(*batch, length, d), normal(*batch, keys, d), normal(*batch, keys, e)],
-                lambda q, k, v: lib.ag_scaled_dot_product_attention(q, k, v, causal), theirs)
+                lambda q, k, v: lib.ag_scaled_dot_product_attention(q, k, v, causal, 0.0),
+                theirs)
 
 
 # ---- Losses ----

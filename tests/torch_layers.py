@@ -14,6 +14,7 @@ import tempfile
 from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_double, c_int, c_int64, c_size_t, c_void_p
 
 try:
+    import numpy
     import torch
 except ImportError:
     print('skipped: PyTorch is not installed')
@@ -72,7 +73,8 @@ class State(Structure):
 
 
 class Attention(Structure):
-    _fields_ = [('in_proj_weight', Tensor), ('in_proj_bias', Tensor), ('out_proj', Linear), ('heads', c_int64)]
+    _fields_ = [('params', c_void_p), ('in_proj_weight', Tensor), ('in_proj_bias', Tensor), ('out_proj', Linear),
+                ('heads', c_int64), ('dropout', c_double)]
 
 
 class TransformerOptions(Structure):
@@ -128,10 +130,11 @@ declare(Tensor, [P, Tensor], *('nn_%s_apply' % n for n in 'linear conv embedding
 declare(Tensor, [P, Tensor, POINTER(State)], 'nn_recurrent_apply')
 declare(Tensor, [P, Tensor, Tensor, c_bool], 'nn_attention_apply')
 
-declare(Options, [c_double], 'nn_sgd', 'nn_adam', 'nn_adamw', 'nn_rmsprop', 'nn_adagrad')
+declare(Options, [c_double], 'nn_sgd', 'nn_adam', 'nn_adamw', 'nn_rmsprop', 'nn_adagrad', 'nn_muon')
 declare(P, [P, Options], 'nn_optimizer_new')
 declare(c_bool, [P], 'nn_step')
 declare(c_bool, [P, S, c_double, c_double], 'nn_set_group')
+declare(c_bool, [P, S], 'nn_set_adamw')
 declare(None, [P], 'ag_tape_reset')
 
 
@@ -417,9 +420,50 @@ def optimizers():
                 lib.ag_tape_free(made.tape)
 
 
+def orthogonal(g):
+    """Muon's iteration, which is a polynomial of the singular values alone."""
+    u, s, v = numpy.linalg.svd(g / (numpy.linalg.norm(g) + 1e-7), full_matrices=False)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s ** 3 + 2.0315 * s ** 5
+    return u * s @ v
+
+
+def muon():
+    """Twenty steps of a layer, wide, tall or square: its matrix by NumPy, its bias by PyTorch's AdamW."""
+    for rows, cols in (3, 5), (6, 2), (4, 4), (1, 7):
+        for nesterov, momentum, decay, spared in (True, 0.95, 0.01, False), (False, 0.8, 0.2, False), (True, 0.9, 0, True):
+            module = torch.nn.Linear(cols, rows).double()
+            made = Ours(lambda p: lib.nn_linear_new(p, b'layer', cols, rows), 'layer.', module.state_dict(), True)
+            settings = lib.nn_muon(0.02)
+            settings.nesterov, settings.momentum, settings.weight_decay = nesterov, momentum, decay
+            step = lib.nn_optimizer_new(made.params, settings)
+            if spared:
+                lib.nn_set_adamw(step, b'*.weight')
+            theirs = torch.optim.AdamW([*module.parameters()] if spared else [module.bias], lr=0.02, weight_decay=decay)
+            w, m = module.weight.detach().numpy().copy(), numpy.zeros((rows, cols))
+            for _ in range(20):
+                x, t = randn(5, cols), randn(5, rows)
+                theirs.zero_grad()
+                (module(x) * t).sum().backward()
+                theirs.step()
+                g = t.numpy().T @ x.numpy()
+                m = momentum * m + (1 - momentum) * g
+                u = momentum * m + (1 - momentum) * g if nesterov else m
+                w -= 0.02 * (0.2 * max(rows, cols) ** 0.5 * orthogonal(u) + decay * w)
+                lib.ag_tape_reset(made.tape)
+                lib.ag_backward(lib.ag_sum(lib.ag_mul(
+                    lib.nn_linear_apply(byref(made.layer), made.leaf(x)), made.leaf(t))))
+                lib.nn_step(step)
+            error = lib.ag_error(made.tape)
+            check(not error and near(values(made.layer.weight), module.weight if spared else torch.tensor(w)) and
+                  near(values(made.layer.bias), module.bias),
+                  f'Muon ({rows}, {cols}), momentum {momentum}{", a matrix spared" if spared else ""}', error)
+            lib.ag_tape_free(made.tape)
+
+
 torch.manual_seed(0)
 torch.set_num_threads(1)
-for group in (simple_layers, norms, recurrent, attention, transformer, initial_values, optimizers):
+for group in (simple_layers, norms, recurrent, attention, transformer, initial_values, optimizers, muon):
     group()
 print(f'{passed} passed, {failed} failed')
 sys.exit(failed > 0)

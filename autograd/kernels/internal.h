@@ -44,8 +44,8 @@
 #define DECLARE_UNARY(id, name)                                                                    \
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2]);
 #define DECLARE_BINARY(id, name)                                                                   \
-    void KERNEL(binary_##name)(size_t rows, size_t cols, struct operand x, struct operand y,       \
-                               void *z);
+    void KERNEL(binary_##name)(size_t rows, size_t cols, const struct operand *x,                  \
+                               const struct operand *y, void *z);
 #define DECLARE_REDUCE(id, name)                                                                   \
     void KERNEL(reduce_##name)(size_t outer, size_t n, size_t inner, const void *x, void *y);
 
@@ -53,8 +53,8 @@ EACH_UNARY(DECLARE_UNARY)
 EACH_BINARY(DECLARE_BINARY)
 EACH_REDUCE(DECLARE_REDUCE)
 
-void KERNEL(where)(size_t rows, size_t cols, struct operand condition, struct operand x,
-                   struct operand y, void *z);
+void KERNEL(where)(size_t rows, size_t cols, const struct operand *condition,
+                   const struct operand *x, const struct operand *y, void *z);
 void KERNEL(transpose)(size_t rows, size_t cols, const void *x, void *y);
 void KERNEL(fill)(size_t n, double value, void *y);
 size_t KERNEL(matmul_workspace)(size_t m, size_t n, size_t k);

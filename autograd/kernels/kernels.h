@@ -105,10 +105,10 @@ struct kernels {
     const char *isa; /* "baseline", "avx2", "avx512" */
     size_t element;  /* bytes of an element */
     void (*unary[UNARY_COUNT])(size_t n, const void *x, void *y, const double p[2]);
-    void (*binary[BINARY_COUNT])(size_t rows, size_t cols, struct operand x, struct operand y,
-                                 void *z);
-    void (*where)(size_t rows, size_t cols, struct operand condition, struct operand x,
-                  struct operand y, void *z);
+    void (*binary[BINARY_COUNT])(size_t rows, size_t cols, const struct operand *x,
+                                 const struct operand *y, void *z);
+    void (*where)(size_t rows, size_t cols, const struct operand *condition,
+                  const struct operand *x, const struct operand *y, void *z);
     void (*reduce[REDUCE_COUNT])(size_t outer, size_t n, size_t inner, const void *x, void *y);
     void (*transpose)(size_t rows, size_t cols, const void *x,
                       void *y); /* x (rows, cols) to y (cols, rows) */

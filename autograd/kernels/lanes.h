@@ -7,7 +7,8 @@
 
 /* Of n < LANES elements a register holds the first `count` and, beside them, the last `count`, with
  * `count` the greatest power of two that is at most n: two loads and two stores of constant size,
- * which may overlap. Other lanes repeat these. */
+ * which may overlap. Other lanes repeat these. (A store through a mask takes fewer instructions,
+ * but whoever loads what it stored has to wait for it.) */
 #define TWICE4(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3)
 #define TWICE8(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
 #define TWICE16(a, b)                                                                              \
@@ -32,7 +33,7 @@
         return join;                                                                               \
     }
 
-static NOINLINE vec load_part(const real *p, size_t n)
+static NOINLINE vec load_ends(const real *p, size_t n)
 {
 #if LANE_COUNT > 8
     LOAD_ENDS(8, TWICE16(a, b))
@@ -43,7 +44,8 @@ static NOINLINE vec load_part(const real *p, size_t n)
 #if LANE_COUNT > 2
     LOAD_ENDS(2, WIDEN4(TWICE4(a, b)))
 #endif
-    return splat(n ? *p : 0);
+    (void)n;
+    return splat(*p);
 }
 
 #define STORE_ENDS(count, ...)                                                                     \
@@ -51,11 +53,12 @@ static NOINLINE vec load_part(const real *p, size_t n)
         typedef real half __attribute__((vector_size((count) * sizeof(real))));                    \
         half b = __builtin_shufflevector(v, v, __VA_ARGS__);                                       \
         memcpy(p, &v, sizeof b);                                                                   \
-        memcpy(p + n - (count), &b, sizeof b);                                                     \
+        if (n > (count))                                                                           \
+            memcpy(p + n - (count), &b, sizeof b);                                                 \
         return;                                                                                    \
     }
 
-static NOINLINE void store_part(real *p, vec v, size_t n)
+static NOINLINE void store_ends(real *p, vec v, size_t n)
 {
 #if LANE_COUNT > 8
     STORE_ENDS(8, 8, 9, 10, 11, 12, 13, 14, 15)
@@ -66,8 +69,22 @@ static NOINLINE void store_part(real *p, vec v, size_t n)
 #if LANE_COUNT > 2
     STORE_ENDS(2, 2, 3)
 #endif
-    if (n)
-        *p = v[0];
+    (void)n;
+    *p = v[0];
+}
+
+/* 0 < n <= LANES elements, so arranged if they are fewer than LANES. */
+INLINE vec load_part(const real *p, size_t n)
+{
+    return n == LANES ? load(p) : load_ends(p, n);
+}
+
+INLINE void store_part(real *p, vec v, size_t n)
+{
+    if (n == LANES)
+        store(p, v);
+    else
+        store_ends(p, v, n);
 }
 
 /* Lanes i and i ^ distance exchanged. */

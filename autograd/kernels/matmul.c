@@ -65,12 +65,12 @@ static NOINLINE void run_maps(const struct matmul *g, const real *bias, size_t i
         real *c = (real *)g->c + i * ldc;
         const struct operand x = {c, 0, 1};
         if (bias)
-            kernels->binary[BINARY_ADD](1, n, x, (struct operand){bias, 0, 1}, c);
+            kernels->binary[BINARY_ADD](1, n, &x, &(struct operand){bias, 0, 1}, c);
         if (g->activation != UNARY_COUNT)
             kernels->unary[g->activation](n, c, c, NULL);
         if (g->gate) {
             const struct operand y = {(const real *)g->gate + i * ldc, 0, 1};
-            kernels->binary[g->slope](1, n, x, y, c);
+            kernels->binary[g->slope](1, n, &x, &y, c);
         }
     }
 }
@@ -281,8 +281,8 @@ static NOINLINE void multiply_as_row(const struct matmul *g)
     row.activation = UNARY_COUNT;
     multiply_blocks(&row);
     if (g->bias)
-        KERNEL(kernels).binary[BINARY_ADD](1, g->m, (struct operand){g->c, 0, 1},
-                                           (struct operand){g->bias, 0, 0}, g->c);
+        KERNEL(kernels).binary[BINARY_ADD](1, g->m, &(struct operand){g->c, 0, 1},
+                                           &(struct operand){g->bias, 0, 0}, g->c);
 }
 
 /* ---- Any product ---------------------------------------------------------------------------- */

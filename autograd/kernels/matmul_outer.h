@@ -27,7 +27,7 @@ INLINE vec through_slope(enum binary slope, vec x, vec y)
     if (slope == BINARY_SIGMOID_SLOPE)
         return x * (y * (1 - y));
     if (slope == BINARY_RELU_SLOPE)
-        return select(y > 0, x, splat(0));
+        return blend(y > 0, x, splat(0));
     if (slope == BINARY_TANH_SLOPE)
         return x * (1 - y * y);
     return x * y;

@@ -5,14 +5,6 @@
 
 #include "matmul_part.h"
 
-/* A loop that is unrolled whole, so that arrays within become registers. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-#define foreach(i, count) UNROLL for (size_t i = 0; i < (count); i++)
-
 static inline size_t at_most(size_t x, size_t limit)
 {
     return x < limit ? x : limit;

@@ -7,23 +7,6 @@ struct sgd_constants {
     bool nesterov, first;
 };
 
-/* n is whole registers. Not inlined, so that body and tail run the same instructions: which
- * products of a sum the compiler fuses is its choice. */
-static NOINLINE void sgd_pass(size_t n, real *w, const real *g, real *m,
-                              const struct sgd_constants *o)
-{
-    const struct sgd_constants s = *o;
-    for (size_t i = 0; i < n; i += LANES) {
-        vec wi = load(w + i), gi = load(g + i) * s.scale + wi * s.weight_decay;
-        if (m) {
-            vec mi = s.first ? gi : load(m + i) * s.momentum + gi * s.fresh;
-            store(m + i, mi);
-            gi = s.nesterov ? gi + mi * s.momentum : mi;
-        }
-        store(w + i, wi - gi * s.rate);
-    }
-}
-
 void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *o)
 {
     const struct sgd_constants s = {
@@ -35,20 +18,19 @@ void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *o)
         .nesterov = o->nesterov,
         .first = o->first,
     };
-    size_t tail = n % LANES, body = n - tail;
-    real *w_tail = (real *)w + body, *m_tail = m ? (real *)m + body : NULL;
-    sgd_pass(body, w, g, m, &s);
-    if (tail == 0)
-        return;
-    real lanes[3][LANES];
-    store(lanes[0], load_part(w_tail, tail));
-    store(lanes[1], load_part((const real *)g + body, tail));
-    if (m && !o->first)
-        store(lanes[2], load_part(m_tail, tail));
-    sgd_pass(LANES, lanes[0], lanes[1], m ? lanes[2] : NULL, &s);
-    store_part(w_tail, load(lanes[0]), tail);
-    if (m)
-        store_part(m_tail, load(lanes[2]), tail);
+    real *weights = w, *moments = m;
+    const real *gradient = g;
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t some = n - i < LANES ? n - i : LANES;
+        vec wi = load_part(weights + i, some);
+        vec gi = load_part(gradient + i, some) * s.scale + wi * s.weight_decay;
+        if (m) {
+            vec mi = s.first ? gi : load_part(moments + i, some) * s.momentum + gi * s.fresh;
+            store_part(moments + i, mi, some);
+            gi = s.nesterov ? gi + mi * s.momentum : mi;
+        }
+        store_part(weights + i, wi - gi * s.rate, some);
+    }
 }
 
 struct adam_constants {
@@ -56,20 +38,6 @@ struct adam_constants {
     real decay; /* weight decay in the gradient */
     real step, fresh1, beta2, fresh2, root_scale2, epsilon, scale;
 };
-
-static NOINLINE void adam_pass(size_t n, real *w, const real *g, real *m, real *v,
-                               const struct adam_constants *o)
-{
-    const struct adam_constants s = *o;
-    for (size_t i = 0; i < n; i += LANES) {
-        vec wi = load(w + i) * s.keep, gi = load(g + i) * s.scale + wi * s.decay;
-        vec mi = load(m + i), vi = load(v + i) * s.beta2 + gi * gi * s.fresh2;
-        mi += (gi - mi) * s.fresh1;
-        store(m + i, mi);
-        store(v + i, vi);
-        store(w + i, wi - mi * s.step / (vsqrt(vi) * s.root_scale2 + s.epsilon));
-    }
-}
 
 void KERNEL(adam)(size_t n, void *w, const void *g, void *m, void *v, const struct adam *o)
 {
@@ -84,16 +52,18 @@ void KERNEL(adam)(size_t n, void *w, const void *g, void *m, void *v, const stru
         .epsilon = (real)o->epsilon,
         .scale = (real)o->scale,
     };
-    size_t tail = n % LANES, body = n - tail;
-    real *state[3] = {(real *)w + body, (real *)m + body, (real *)v + body};
-    adam_pass(body, w, g, m, v, &s);
-    if (tail == 0)
-        return;
-    real lanes[4][LANES];
-    for (int j = 0; j < 3; j++)
-        store(lanes[j], load_part(state[j], tail));
-    store(lanes[3], load_part((const real *)g + body, tail));
-    adam_pass(LANES, lanes[0], lanes[3], lanes[1], lanes[2], &s);
-    for (int j = 0; j < 3; j++)
-        store_part(state[j], load(lanes[j]), tail);
+    real *weights = w, *first = m, *second = v;
+    const real *gradient = g;
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t some = n - i < LANES ? n - i : LANES;
+        vec wi = load_part(weights + i, some) * s.keep;
+        vec gi = load_part(gradient + i, some) * s.scale + wi * s.decay;
+        vec mi = load_part(first + i, some), vi = load_part(second + i, some);
+        mi += (gi - mi) * s.fresh1;
+        vi = vi * s.beta2 + gi * gi * s.fresh2;
+        store_part(first + i, mi, some);
+        store_part(second + i, vi, some);
+        wi -= mi * s.step / (vsqrt(vi) * s.root_scale2 + s.epsilon);
+        store_part(weights + i, wi, some);
+    }
 }

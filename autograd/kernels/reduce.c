@@ -1,167 +1,136 @@
-/* Reductions over the middle axis, and transposition.
- *
- * Order of summation, the same for every position along `outer`: columns are summed side by side,
- * each in blocks of BLOCK rows from top to bottom, the blocks' sums pairwise as in a binary counter
- * (N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 4.2), so that the error
- * grows with BLOCK + log n. A narrow array (n, inner) is first read as one of g rows in one,
- * (n/g, g*inner), as wide as WIDTH registers at most; the g partial results of a column, and those
- * of the rows left over, are folded in halves. */
+/* Reductions over the middle axis (shared.c has their order), and transposition. */
 #include "internal.h"
 #include "lanes.h"
+#include "shared.h"
 
-enum { BLOCK = 64, LEVELS = 64, WIDTH = 4, WIDE = WIDTH * LANES };
+enum { WIDTH = 4, WIDE = WIDTH * LANES };
 
-typedef vec combine(vec a, vec b);
-typedef vec map(vec x);
+/* What is done with an element first and with two results: a minimum is the maximum of what is
+ * negative, which `flip` makes it; `square` is for sums alone. */
+struct way {
+    bool extreme, square;
+    natural flip;
+};
 
-/* Columns of (n, cols) to y (cols). */
-typedef void columns(size_t n, size_t cols, const real *x, real *y);
-
-INLINE vec plus(vec a, vec b)
+INLINE struct way way_of(enum reduce kind)
 {
-    return a + b;
+    return (struct way){kind == REDUCE_MAX || kind == REDUCE_MIN, kind == REDUCE_SUM_SQUARES,
+                        kind == REDUCE_MIN ? (natural)1 << (KERNEL_BITS - 1) : 0};
 }
 
-INLINE vec same(vec x)
+INLINE vec first(vec x, struct way way)
 {
-    return x;
+    if (way.extreme)
+        return (vec)((uvec)x ^ way.flip);
+    return way.square ? x * x : x;
 }
 
-INLINE vec square(vec x)
+INLINE vec both(vec x, vec y, struct way way)
 {
-    return x * x;
+    return way.extreme ? maximum(x, y) : x + y;
 }
 
-/* `width` registers beside each other, over all rows. */
-INLINE void strip(size_t n, size_t stride, const real *x, real *y, int width, combine *both,
-                  map *of)
+INLINE vec last(vec x, struct way way)
 {
-    vec stack[LEVELS][WIDTH], sum[WIDTH];
-    size_t depth = 0, block = 0;
-    do {
-        const real *row = x + block * BLOCK * stride;
-        size_t rows = n - block * BLOCK < BLOCK ? n - block * BLOCK : BLOCK;
-        if (block)
-            for (int w = 0; w < width; w++)
-                stack[depth - 1][w] = sum[w];
-        for (int w = 0; w < width; w++)
-            sum[w] = of(load(row + w * LANES));
-        for (size_t r = 1; r < rows; r++)
-            for (int w = 0; w < width; w++)
-                sum[w] = both(sum[w], of(load(row + r * stride + w * LANES)));
-        depth++;
-        for (size_t carry = block; carry & 1; carry >>= 1, depth--)
-            for (int w = 0; w < width; w++)
-                sum[w] = both(stack[depth - 2][w], sum[w]);
-    } while (++block * BLOCK < n);
-    for (; depth > 1; depth--)
-        for (int w = 0; w < width; w++)
-            sum[w] = both(stack[depth - 2][w], sum[w]);
-    for (int w = 0; w < width; w++)
-        store(y + w * LANES, sum[w]);
+    return way.extreme ? (vec)((uvec)x ^ way.flip) : x;
 }
 
-/* cols is at least LANES; the last strip may overlap its neighbour. */
-INLINE void strips(size_t n, size_t cols, const real *x, real *y, combine *both, map *of)
+INLINE void columns_by(size_t rows, size_t cols, size_t stride, const real *x, real *y,
+                       struct way way)
 {
     size_t c = 0;
-    for (; c + WIDE <= cols; c += WIDE)
-        strip(n, cols, x + c, y + c, WIDTH, both, of);
+    for (; c + WIDE <= cols && !way.square; c += WIDE) {
+        const real *row = x + c;
+        vec a = first(load(row), way), b = first(load(row + LANES), way);
+        vec d = first(load(row + 2 * LANES), way), e = first(load(row + 3 * LANES), way);
+        for (size_t r = 1; r < rows; r++) {
+            row += stride;
+            a = both(a, first(load(row), way), way);
+            b = both(b, first(load(row + LANES), way), way);
+            d = both(d, first(load(row + 2 * LANES), way), way);
+            e = both(e, first(load(row + 3 * LANES), way), way);
+        }
+        store(y + c, last(a, way));
+        store(y + c + LANES, last(b, way));
+        store(y + c + 2 * LANES, last(d, way));
+        store(y + c + 3 * LANES, last(e, way));
+    }
     for (; c < cols; c += LANES) {
-        if (c + LANES > cols)
+        if (c + LANES > cols && cols > LANES)
             c = cols - LANES;
-        strip(n, cols, x + c, y + c, 1, both, of);
+        size_t some = cols - c < LANES ? cols - c : LANES;
+        vec sum = first(load_part(x + c, some), way);
+        for (size_t r = 1; r < rows; r++)
+            sum = both(sum, first(load_part(x + r * stride + c, some), way), way);
+        store_part(y + c, last(sum, way), some);
     }
 }
 
-/* sums[i] = sums[i] with sums[i + n], for i < n: the loads of a register precede its store. */
-INLINE void fold(size_t n, real *sums, combine *both)
+static void columns(size_t rows, size_t cols, size_t stride, const void *x, void *y,
+                    enum reduce kind)
 {
-    for (size_t i = 0; i < n; i += LANES)
-        store(sums + i, both(load(sums + i), load(sums + n + i)));
+    struct way way = way_of(kind);
+    if (way.extreme)
+        columns_by(rows, cols, stride, x, y, (struct way){.extreme = true, .flip = way.flip});
+    else
+        columns_by(rows, cols, stride, x, y, (struct way){.square = way.square});
 }
 
-/* The same within a register, down to `inner` lanes, a power of two. */
-INLINE vec fold_lanes(vec sum, size_t inner, combine *both)
+/* 0 < n < LANES elements in the first lanes, `rest` in the others. */
+static NOINLINE vec load_filled(const real *p, size_t n, real rest)
 {
+    real lanes[LANES];
+    ivec lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    if ((n & (n - 1)) == 0)
+        return blend(lane < (integer)n, load_ends(p, n), splat(rest));
+    store(lanes, splat(rest));
+    for (size_t i = 0; i < n; i++)
+        lanes[i] = p[i];
+    return load(lanes);
+}
+
+/* rest: what adds nothing. */
+INLINE real line_by(size_t n, const real *x, real rest, struct way way)
+{
+    size_t i = n < LANES ? n : LANES;
+    vec sum = first(n < LANES ? load_filled(x, n, rest) : load(x), way);
+    for (; n - i >= LANES; i += LANES)
+        sum = both(sum, first(load(x + i), way), way);
+    if (i < n)
+        sum = both(sum, first(load_filled(x + i, n - i, rest), way), way);
 #if LANE_COUNT > 8
-    if (inner <= 8)
-        sum = both(sum, SWAP_LANES(8, sum));
+    sum = both(sum, SWAP_LANES(8, sum), way);
 #endif
 #if LANE_COUNT > 4
-    if (inner <= 4)
-        sum = both(sum, SWAP_LANES(4, sum));
+    sum = both(sum, SWAP_LANES(4, sum), way);
 #endif
 #if LANE_COUNT > 2
-    if (inner <= 2)
-        sum = both(sum, SWAP_LANES(2, sum));
+    sum = both(sum, SWAP_LANES(2, sum), way);
 #endif
-    return inner == 1 ? both(sum, SWAP_LANES(1, sum)) : sum;
+    return last(both(sum, SWAP_LANES(1, sum), way), way)[0];
 }
 
-/* Fewer than WIDE columns, at least 2 registers of elements. */
-INLINE void narrow(size_t n, size_t inner, const real *x, real *y, combine *both, map *of,
-                   columns *wide)
+static void line(size_t n, const void *x, void *y, enum reduce kind)
 {
-    real sums[WIDE + LANES];
-    size_t group = 1;
-    while (2 * group * inner <= WIDE && 2 * group <= n)
-        group *= 2;
-    size_t cols = group * inner, rows = n / group, left = (n - rows * group) * inner, c = 0;
-    wide(rows, cols, x, sums);
-    x += rows * cols;
-    for (; c + LANES <= left; c += LANES)
-        store(sums + c, both(load(sums + c), of(load(x + c))));
-    left -= c;
-    store_part(sums + c, both(load_part(sums + c, left), of(load_part(x + c, left))), left);
-    bool power = (inner & (inner - 1)) == 0;
-    for (; group > 1 && !(power && cols == LANES); cols = group * inner) {
-        group /= 2;
-        fold(group * inner, sums, both);
-    }
-    if (group > 1)
-        store_part(y, fold_lanes(load(sums), inner, both), inner);
+    struct way way = way_of(kind);
+    if (way.extreme)
+        *(real *)y = line_by(n, x, (real)(way.flip ? INFINITY : -INFINITY),
+                             (struct way){.extreme = true, .flip = way.flip});
     else
-        memcpy(y, sums, inner * sizeof(real));
+        *(real *)y = line_by(n, x, -(real)0, (struct way){.square = way.square});
 }
 
-/* Less than 2 registers of elements: one by one, in the first lane. */
-INLINE void tiny(size_t n, size_t inner, const real *x, real *y, combine *both, map *of)
-{
-    for (size_t c = 0; c < inner; c++) {
-        vec sum = of(splat(x[c]));
-        for (size_t r = 1; r < n; r++)
-            sum = both(sum, of(splat(x[r * inner + c])));
-        y[c] = sum[0];
-    }
-}
+static const struct reduction reduction = {sizeof(real), WIDE, columns, line};
 
-INLINE void reduce(size_t outer, size_t n, size_t inner, const real *x, real *y, combine *both,
-                   map *of, columns *wide)
-{
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        if (inner >= WIDE)
-            wide(n, inner, x, y);
-        else if (n * inner >= 2 * LANES)
-            narrow(n, inner, x, y, both, of, wide);
-        else
-            tiny(n, inner, x, y, both, of);
-}
-
-#define REDUCE(name, both, of)                                                                     \
-    static NOINLINE void columns_##name(size_t n, size_t cols, const real *x, real *y)             \
-    {                                                                                              \
-        strips(n, cols, x, y, both, of);                                                           \
-    }                                                                                              \
+#define REDUCE(id, name)                                                                           \
     void KERNEL(reduce_##name)(size_t outer, size_t n, size_t inner, const void *x, void *y)       \
     {                                                                                              \
-        reduce(outer, n, inner, x, y, both, of, columns_##name);                                   \
+        kernels_reduce(&reduction, outer, n, inner, x, y, REDUCE_##id);                            \
     }
 
-REDUCE(sum, plus, same)
-REDUCE(max, maximum, same)
-REDUCE(min, minimum, same)
-REDUCE(sum_squares, plus, square)
+EACH_REDUCE(REDUCE)
 
 /* Four by four elements; x and y have rows of x_step and y_step elements. */
 INLINE void transpose_block(const real *x, size_t x_step, real *y, size_t y_step)

@@ -9,14 +9,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __AVX2__
-#include <immintrin.h> /* for parts of registers: see matmul_part.h */
+#ifdef __SSE2__
+#include <immintrin.h>
 #endif
 
 #include "kernels.h"
-
-/* POSIX has a function of this name, which comes with <immintrin.h>. */
-#define select select_lanes
 
 #if KERNEL_BITS == 32
 typedef float real;
@@ -51,13 +48,23 @@ enum { LANES = VECTOR_BYTES / sizeof(real) };
 
 /* For functions that take a function or a flag that is constant where they are called. */
 #define INLINE static inline __attribute__((always_inline))
-/* For what is seldom run or too long to repeat. */
+/* For what is too long to repeat, and for what is not run often enough to be made fast, but small.
+ */
 #define NOINLINE __attribute__((noinline))
+#define SELDOM   __attribute__((noinline, cold))
 
 /* A kernel's symbol in this build: KERNEL(matmul) is matmul_avx2_32, say. */
 #define KERNEL_JOIN_(name, isa, bits) name##_##isa##_##bits
 #define KERNEL_JOIN(name, isa, bits)  KERNEL_JOIN_(name, isa, bits)
 #define KERNEL(name)                  KERNEL_JOIN(name, KERNEL_ISA, KERNEL_BITS)
+
+/* A loop that is unrolled whole, so that arrays within become registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+#define foreach(i, count) UNROLL for (size_t i = 0; i < (count); i++)
 
 INLINE vec load(const real *p)
 {
@@ -76,28 +83,76 @@ INLINE vec splat(real x)
     return x - (vec){0};
 }
 
-INLINE vec select(ivec mask, vec yes, vec no)
+INLINE vec blend(ivec mask, vec yes, vec no)
 {
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
 
-/* The compilers make one instruction of this. */
+/* An intrinsic for a register of reals: X86(max)(a, b). The compilers find most instructions on
+ * their own; this is for the rest. */
+#ifdef __SSE2__
+#if VECTOR_BYTES == 64
+#if LANE_COUNT == 16
+typedef __mmask16 lane_mask;
+#else
+typedef __mmask8 lane_mask;
+#endif
+#define X86_WIDTH _mm512
+#elif VECTOR_BYTES == 32
+#define X86_WIDTH _mm256
+#else
+#define X86_WIDTH _mm
+#endif
+#if KERNEL_BITS == 32
+#define X86(name)      X86_JOIN(X86_WIDTH, name, ps)
+#define X86_MASK(name) X86_JOIN(X86_WIDTH, name, epi32_mask)
+#else
+#define X86(name)      X86_JOIN(X86_WIDTH, name, pd)
+#define X86_MASK(name) X86_JOIN(X86_WIDTH, name, epi64_mask)
+#endif
+#define X86_JOIN_(width, name, type) width##_##name##_##type
+#define X86_JOIN(width, name, type)  X86_JOIN_(width, name, type)
+#endif
+
+/* x or the bound, whichever is nearer to the allowed; NaN stays NaN. */
+INLINE vec not_below(real bound, vec x)
+{
+#ifdef X86
+    return (vec)X86(max)(splat(bound), x);
+#else
+    return blend(x < bound, splat(bound), x);
+#endif
+}
+
+INLINE vec not_above(real bound, vec x)
+{
+#ifdef X86
+    return (vec)X86(min)(splat(bound), x);
+#else
+    return blend(x > bound, splat(bound), x);
+#endif
+}
+
 INLINE vec vsqrt(vec x)
 {
+#ifdef X86
+    return (vec)X86(sqrt)(x);
+#else
     for (int i = 0; i < LANES; i++)
         x[i] = LIBM(sqrt)(x[i]);
     return x;
+#endif
 }
 
 /* NaN where either is NaN. */
 INLINE vec maximum(vec a, vec b)
 {
-    return select((a > b) | (a != a), a, b);
+    return blend((a > b) | (a != a), a, b);
 }
 
 INLINE vec minimum(vec a, vec b)
 {
-    return select((a < b) | (a != a), a, b);
+    return blend((a < b) | (a != a), a, b);
 }
 
 #endif

@@ -1,9 +1,12 @@
-/* exp, log, tanh and sigmoid for a register of reals, at most 2 ulp from the correctly rounded
- * value wherever that is finite, and right for NaN, infinities and subnormal numbers. Nothing
- * relies on fused multiply-add: constants that multiply the exponent have trailing zero bits.
+/* exp, sigmoid, tanh and erf for a register of reals (log, sin and cos: vmath_log.h, vmath_trig.h),
+ * at most 2 ulp from the correctly rounded value wherever that is finite, and right for NaN,
+ * infinities and subnormal numbers. Where nothing else is said, nothing relies on fused
+ * multiply-add: constants that multiply the exponent have trailing zero bits.
  *
  * Method: reduce to a small interval, evaluate a polynomial (Muller, Elementary Functions, 3rd ed.,
- * ch. 3 and 11), put the exponent back through the bits. */
+ * ch. 3 and 11), put the exponent back through the bits.
+ *
+ * Some functions are only for usual arguments: where unusual_f sets no sign bit. */
 #ifndef TAPEGRAD_KERNELS_VMATH_H
 #define TAPEGRAD_KERNELS_VMATH_H
 
@@ -28,9 +31,15 @@
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 /* c[0] + c[1] x + ..., long ones as even and odd part so that neither waits for the other. */
+#ifdef __FMA__
+#define LONG 7
+#else
+#define LONG 6
+#endif
+
 INLINE vec polynomial(vec x, const real *c, int terms)
 {
-    const int step = terms > 6 ? 2 : 1;
+    const int step = terms >= LONG ? 2 : 1;
     const vec by = step == 2 ? x * x : x;
     vec even = splat(c[(terms - 1) / step * step]), odd = splat(c[terms / step * step - 1]);
     for (int i = (terms - 1) / step * step - step; i >= 0; i -= step)
@@ -57,86 +66,218 @@ INLINE vec with_sign(vec x, vec y)
 #if KERNEL_BITS == 32
 #define LN2_HIGH  0x1.62e4p-1f /* 15 bits: times an exponent it is exact */
 #define LN2_LOW   0x1.7f7d1cp-20f
-#define EXP_LEAST -104.0f
-#define EXP_MOST  89.0f
+#define EXP_USUAL 87.0f   /* exp of +-this is a normal number, */
+#define EXP_LEAST -104.0f /* below this it is 0 */
 #else
 #define LN2_HIGH  0x1.62e42fefa0000p-1
 #define LN2_LOW   0x1.cf79abc9e3b3ap-40
+#define EXP_USUAL 708.0
 #define EXP_LEAST -746.0
-#define EXP_MOST  710.0
 #endif
 
-/* (exp(r) - 1 - r) / r^2 for |r| <= log(2)/2 */
-INLINE vec exp_tail(vec r)
-{
+/* Where a register can be indexed, exp(x) = 2^n exp(r) with n in steps of 1/STEPS, whose fractional
+ * part's power of two is looked up, so that r is small and the polynomial short. SCALES: with an
+ * instruction for x 2^floor(n) that knows all special cases. */
+#if VECTOR_BYTES == 64 && defined(__AVX512DQ__)
+#define SCALES
+#define STEPS     16
+#define STEP_BITS 4
 #if KERNEL_BITS == 32
-    static const real c[] = {0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123dep-7f,
-                             0x1.6ac74ep-10f};
+#define LOOK_UP(table, i) ((vec)_mm512_permutexvar_ps((__m512i)(i), (__m512)load(table)))
 #else
-    static const real c[] = {0x1.000000000000ap-1,  0x1.55555555554fap-3,  0x1.555555555087cp-5,
-                             0x1.1111111127be4p-7,  0x1.6c16c1842a147p-10, 0x1.a01a012a57cd8p-13,
-                             0x1.a0199a0c611a8p-16, 0x1.71df2552af8d3p-19, 0x1.28ad72d147d89p-22,
-                             0x1.ad7f6d7911672p-26};
+#define LOOK_UP(table, i)                                                                          \
+    ((vec)_mm512_permutex2var_pd((__m512d)load(table), (__m512i)(i), (__m512d)load((table) + 8)))
 #endif
-    return polynomial(r, c, COUNT(c));
-}
+#elif VECTOR_BYTES == 32 && KERNEL_BITS == 32 && defined(__AVX2__)
+#define STEPS             8
+#define STEP_BITS         3
+#define LOOK_UP(table, i) ((vec)_mm256_permutevar8x32_ps((__m256)load(table), (__m256i)(i)))
+#elif VECTOR_BYTES == 16 && KERNEL_BITS == 64
+#define STEPS             16
+#define STEP_BITS         4
+#define LOOK_UP(table, i) ((vec){(table)[(i)[0] & 15], (table)[(i)[1] & 15]})
+#else
+#define STEPS             1
+#define STEP_BITS         0
+#define LOOK_UP(table, i) ((void)(i), splat((table)[0]))
+#endif
 
-/* x = n log(2) + r; `exponent` is n + bias where a real has its exponent. */
+/* 2^(i/STEPS) rounded, what is missing of it in parts of itself, and the polynomial of
+ * (exp(r) - 1) / r for |r| <= log(2) / (2 STEPS). */
+#if STEPS == 16 && KERNEL_BITS == 64
+static const real steps[] = {0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0,
+                             0x1.2387a6e756238p+0, 0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0,
+                             0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0, 0x1.6a09e667f3bcdp+0,
+                             0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0,
+                             0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0,
+                             0x1.ea4afa2a490dap+0};
+static const real step_errors[] = {
+    0,
+    0x1.79aa65d837b6dp-54,
+    -0x1.01b15eaa59348p-55,
+    0x1.68efde3a8a894p-54,
+    0x1.34d754db0abb6p-55,
+    0x1.59f48a72a4c6dp-55,
+    0x1.690cebb7aafb0p-56,
+    0x1.063e1e21c5409p-54,
+    -0x1.3b3efbf5e2228p-54,
+    -0x1.b32dcb94da51dp-56,
+    0x1.db72fc1f0eab4p-55,
+    0x1.1affc2b91ce27p-56,
+    0x1.c1a7792cb3387p-55,
+    0x1.36eae30af0cb3p-56,
+    0x1.4a385a63d07a7p-56,
+    -0x1.ff7128fd391f0p-55,
+};
+static const real exp_slope[] = {1,
+                                 0x1.fffffffffffb8p-2,
+                                 0x1.555555548ebdfp-3,
+                                 0x1.55555558ff4f5p-5,
+                                 0x1.11123b4706f01p-7,
+                                 0x1.6c14c66bbe9e7p-10};
+#elif STEPS == 16
+static const real steps[] = {0x1.000000p+0f, 0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f,
+                             0x1.306fe0p+0f, 0x1.3dea64p+0f, 0x1.4bfdaep+0f, 0x1.5ab07ep+0f,
+                             0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f,
+                             0x1.ae89fap+0f, 0x1.c199bep+0f, 0x1.d5818ep+0f, 0x1.ea4afap+0f};
+static const real step_errors[] = {
+    0,
+    0x1.8d96d4p-25f,
+    -0x1.9c0c22p-27f,
+    0x1.964904p-25f,
+    0x1.125002p-25f,
+    0x1.370be4p-25f,
+    -0x1.0a3550p-25f,
+    -0x1.00d8acp-27f,
+    0x1.26055cp-26f,
+    -0x1.05cb44p-25f,
+    0x1.67a1cap-28f,
+    0x1.a3b5e4p-28f,
+    -0x1.f9c304p-27f,
+    -0x1.6961b4p-28f,
+    -0x1.a5217cp-28f,
+    0x1.61428ep-28f,
+};
+static const real exp_slope[] = {1, 0x1.000220p-1f, 0x1.55559ap-3f};
+#elif STEPS == 8
+static const real steps[] = {0x1.000000p+0f, 0x1.172b84p+0f, 0x1.306fe0p+0f, 0x1.4bfdaep+0f,
+                             0x1.6a09e6p+0f, 0x1.8ace54p+0f, 0x1.ae89fap+0f, 0x1.d5818ep+0f};
+static const real step_errors[] = {0,
+                                   -0x1.9c0c22p-27f,
+                                   0x1.125002p-25f,
+                                   -0x1.0a3550p-25f,
+                                   0x1.26055cp-26f,
+                                   0x1.67a1cap-28f,
+                                   -0x1.f9c304p-27f,
+                                   -0x1.a5217cp-28f};
+static const real exp_slope[] = {1, 0x1p-1f, 0x1.555c7ap-3f, 0x1.55483ep-5f};
+#else
+static const real steps[] = {1}, step_errors[] = {0};
+#define exp_slope exp_long
+#endif
+
+/* The same for |r| <= log(2) / 2. */
+#if KERNEL_BITS == 32
+static const real exp_long[] = {
+    1, 0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123dep-7f, 0x1.6ac74ep-10f};
+#else
+static const real exp_long[] = {1,
+                                0x1.000000000000ap-1,
+                                0x1.55555555554fap-3,
+                                0x1.555555555087cp-5,
+                                0x1.1111111127be4p-7,
+                                0x1.6c16c1842a147p-10,
+                                0x1.a01a012a57cd8p-13,
+                                0x1.a0199a0c611a8p-16,
+                                0x1.71df2552af8d3p-19,
+                                0x1.28ad72d147d89p-22,
+                                0x1.ad7f6d7911672p-26};
+#endif
+
+/* x = n log(2) + r with n a multiple of 1/steps; the low bits of `bits` are those of n + bias. */
 struct reduced {
-    vec r;
-    uvec exponent;
+    vec n, r;
+    uvec bits;
 };
 
-INLINE struct reduced reduce_exp(vec x, real bias)
+INLINE struct reduced reduce_exp(vec x, real bias, int steps_of_one)
 {
-    vec rounded = x * LOG2E + (ROUNDER + bias);
-    vec n = rounded - (ROUNDER + bias);
-    return (struct reduced){(x - n * LN2_HIGH) - n * LN2_LOW, (uvec)rounded << FRACTION};
+    const real rounder = ROUNDER / (real)steps_of_one + bias;
+    vec rounded = x * LOG2E + rounder, n = rounded - rounder;
+    return (struct reduced){n, (x - n * LN2_HIGH) - n * LN2_LOW, (uvec)rounded};
 }
 
-/* x, but 0 where the mask is set. */
-INLINE vec clear(ivec mask, vec x)
+/* exp(r) times a power of two and the step that is looked up; `precise` counts what the step's
+ * rounding left. */
+INLINE vec exp_step(struct reduced x, vec step, bool precise)
 {
-    return (vec)(~mask & (ivec)x);
+    vec slope = polynomial(x.r, exp_slope, COUNT(exp_slope));
+    if (precise && STEPS > 1)
+        return step * (x.r * slope + LOOK_UP(step_errors, x.bits)) + step;
+    return step * x.r * slope + step;
 }
 
-/* exp(x) = 2^n exp(r), and 0 below EXP_LEAST; wrong above EXP_MOST. The two factors 2^n is made of
- * are in range wherever the result is, so that only the last product rounds to a subnormal number
- * or overflows. */
-INLINE vec exp_but_large(vec x)
+#ifdef SCALES
+/* The bound on r is for infinities and for numbers so large that r is none. */
+INLINE struct reduced reduce_to_steps(vec x)
 {
-    struct reduced n = reduce_exp(x, 2 * BIAS);
-    uvec half = (n.exponent >> 1) & EXPONENT_MASK;
-    vec p = (exp_tail(n.r) * n.r + 1) * n.r + 1;
-    return clear(x < EXP_LEAST, p * (vec)(n.exponent - half) * (vec)half);
+    struct reduced n = reduce_exp(x, 0, STEPS);
+    n.r = (vec)X86(range)(n.r, splat(1), 2);
+    return n;
 }
 
 INLINE vec vexp(vec x)
 {
-    return select(x > EXP_MOST, splat((real)INFINITY), exp_but_large(x));
+    struct reduced n = reduce_to_steps(x);
+    return (vec)X86(scalef)(exp_step(n, LOOK_UP(steps, n.bits), false), n.n);
 }
 
-/* 1 where exp(x) + 1 is exp(x). */
+/* e / (e + 1) with e = exp(x), which is bounded where it cannot matter any more. */
 INLINE vec vsigmoid(vec x)
 {
-    vec e = exp_but_large(x);
-    return select(x > EXP_MOST / 2, splat(1), e / (e + 1));
+    struct reduced n = reduce_to_steps(x);
+    vec step = (vec)X86(scalef)(LOOK_UP(steps, n.bits), not_above(64, n.n));
+    vec e = exp_step(n, step, true);
+    return e / (e + 1);
+}
+#else
+INLINE uvec unusual_exp(vec x)
+{
+    return (uvec)splat(EXP_USUAL) - (uvec)vabs(x);
 }
 
-/* tanh|x| = E / (E + 2) with E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), below 1 written as
- * |x| + (E - 2|x| - |x| E) / (E + 2), where the errors of E and of the quotient count for less. */
+INLINE vec exp_by_bits(vec x, bool precise)
+{
+    struct reduced n = reduce_exp(x, 0, STEPS);
+    uvec exponent = n.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
+    return exp_step(n, (vec)(exponent + (uvec)LOOK_UP(steps, n.bits)), precise);
+}
+
+INLINE vec vexp(vec x)
+{
+    return exp_by_bits(x, false);
+}
+
+INLINE vec vsigmoid(vec x)
+{
+    vec e = exp_by_bits(x, true);
+    return e / (e + 1);
+}
+#endif
+
+/* tanh|x| = -E / (E + 2) with E = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); the denominator
+ * is not made of the rounded E, so that its error does not count twice. */
 INLINE vec vtanh(vec x)
 {
-    vec twice = 2 * vabs(x);
-    struct reduced n = reduce_exp(twice, BIAS);
-    vec scale = (vec)n.exponent;
-    vec e = (exp_tail(n.r) * n.r * n.r + n.r) * scale + (scale - 1);
-    vec base2 = clear(twice >= 2, twice), base = base2 * R(0.5);
-    vec y = base + ((e - base2) - base * e) / (e + 2);
-    return with_sign(select(twice > EXP_MOST / 2, splat(1), y), x);
+    vec t = not_below(-EXP_USUAL / 4, (vec)((uvec)x | SIGN_BIT));
+    struct reduced n = reduce_exp(t + t, BIAS, 1);
+    vec power = (vec)(n.bits << FRACTION);
+    vec e = polynomial(n.r, exp_long + 1, COUNT(exp_long) - 1) * n.r * n.r + n.r;
+    vec y = (e * power + (power - 1)) / (e * power + (power + 1));
+    return with_sign(vabs(y), x);
 }
 
-/* Near 0 x + x P(x^2), beyond 1 - exp(t Q(t)) with t = |x|. */
+/* Near 0 x + x P(x^2), beyond 1 - exp(t Q(t)) with t = |x|, which is 1 from `most` on. */
 INLINE vec verf(vec x)
 {
 #if KERNEL_BITS == 32
@@ -160,115 +301,9 @@ INLINE vec verf(vec x)
                              0x1.818064d7d53f3p-30,  -0x1.28a45bd479c4ep-34, 0x1.ab85ad5fdf66p-40};
     const real near = 1, most = 6;
 #endif
-    vec t = vabs(x);
-    struct reduced n = reduce_exp(polynomial(t, q, COUNT(q)) * t, BIAS);
-    vec e = (exp_tail(n.r) * n.r + 1) * n.r + 1;
-    vec far = with_sign(1 - clear(t > most, e * (vec)n.exponent), x);
-    return select(t < near, polynomial(x * x, p, COUNT(p)) * x + x, far);
-}
-
-/* x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s) with s = (m-1)/(m+1), arranged as in
- * FreeBSD's e_log.c so that m - 1 enters unrounded. */
-INLINE vec vlog(vec x)
-{
-#if KERNEL_BITS == 32
-    static const real c[] = {0x1.55557ap-1f, 0x1.995ec2p-2f, 0x1.31e3fep-2f};
-    const real least = 0x1p-126f, scale = 0x1p24f, root = 0x1.6a09e6p-1f;
-#else
-    static const real c[] = {0x1.5555555555593p-1, 0x1.999999997f98ap-2, 0x1.2492494234359p-2,
-                             0x1.c71c51cd6a0cep-3, 0x1.74664c340e707p-3, 0x1.39a04c1a216ddp-3,
-                             0x1.2f14aefc2ffa9p-3};
-    const real least = 0x1p-1022, scale = 0x1p53, root = 0x1.6a09e667f3bcdp-1;
-#endif
-    const uvec root_bits = (uvec)splat(root), one_bits = (uvec)splat(1);
-    const vec integer_bits = splat((real)((natural)1 << FRACTION));
-    ivec subnormal = (ivec)(x < least);
-    uvec bits = (uvec)select(subnormal, x * scale, x) + (one_bits - root_bits);
-    vec biased = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS);
-    vec n = biased - select(subnormal, splat(FRACTION + 1), splat(0));
-    uvec fraction = bits & (((natural)1 << FRACTION) - 1);
-    vec f = (vec)(fraction + root_bits) - 1;
-    vec s = f / (f + 2), z = s * s, half = R(0.5) * f * f;
-    vec tail = s * (half + z * polynomial(z, c, COUNT(c)));
-    vec y = n * LN2_HIGH - ((half - (tail + n * LN2_LOW)) - f);
-    y = select(x > 0, y, select(x == 0, splat((real)-INFINITY), splat((real)NAN)));
-    return select(x < (real)INFINITY, y, x);
-}
-
-/* sin and cos, in doubles whatever the type: x = n pi/2 + r with |r| <= pi/4, where pi/2 is the sum
- * of three doubles whose first two have so few bits that their products with n, below 2^14, are
- * exact (Cody and Waite). Arguments beyond LEAST_LARGE are left to libm, lane by lane. */
-typedef double dvec __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint64_t dbits __attribute__((vector_size(VECTOR_BYTES)));
-#define LEAST_LARGE 8192
-
-static NOINLINE dvec sin_quarters(dvec x, uint64_t quarters)
-{
-    const double rounder = 0x1.8p52,
-                 half_pi[] = {0x1.921fb54440000p+0, 0x1.68c234c4c4000p-39, 0x1.3145c06e0e689p-78};
-    dvec rounded = x * 0x1.45f306dc9c883p-1 + rounder, n = rounded - rounder;
-    dvec r = ((x - n * half_pi[0]) - n * half_pi[1]) - n * half_pi[2], z = r * r;
-    dvec s = -0x1.ae5e663a90c2p-26 + z * 0x1.5d9300fd8e47ap-33;
-    s = -0x1.a01a019c11994p-13 + z * (0x1.71de3577b6952p-19 + z * s);
-    s = -0x1.5555555555549p-3 + z * (0x1.111111110f87ap-7 + z * s);
-    s = r + r * z * s;
-    dvec c = 0x1.1ee9d752ca7e6p-29 + z * -0x1.8fa466042d48dp-37;
-    c = 0x1.a01a019c8391cp-16 + z * (-0x1.27e4f7ea3805bp-22 + z * c);
-    c = 0x1.555555555554bp-5 + z * (-0x1.6c16c16c14f8ap-10 + z * c);
-    c = (1 - 0.5 * z) + z * z * c;
-    dbits quarter = (dbits)rounded + quarters, odd = -(quarter & 1);
-    return (dvec)((((dbits)c & odd) | ((dbits)s & ~odd)) ^ (quarter << 62 & (uint64_t)1 << 63));
-}
-
-/* Out of the way of the loops that hardly ever need it. */
-static NOINLINE void replace_large(real *y, const real *x, real (*f)(real))
-{
-    for (int i = 0; i < LANES; i++)
-        if (LIBM(fabs)(x[i]) >= LEAST_LARGE)
-            y[i] = f(x[i]);
-}
-
-/* `quarters` is 0 for sin and 1 for cos, f the same function of libm. */
-INLINE vec sin_or_cos(vec x, uint64_t quarters, real (*f)(real))
-{
-#if KERNEL_BITS == 32
-    typedef float half __attribute__((vector_size(VECTOR_BYTES / 2)));
-    half halves[2];
-    memcpy(halves, &x, sizeof halves);
-    for (int i = 0; i < 2; i++)
-        halves[i] = __builtin_convertvector(sin_quarters(__builtin_convertvector(halves[i], dvec),
-                                                         quarters),
-                                            half);
-    vec y;
-    memcpy(&y, halves, sizeof y);
-#else
-    vec y = sin_quarters(x, quarters);
-#endif
-    if (quarters == 0)
-        y = select(x == 0, x, y);
-    ivec large = (ivec)(vabs(x) >= LEAST_LARGE);
-    uint64_t words[VECTOR_BYTES / 8], any = 0;
-    memcpy(words, &large, sizeof words);
-    for (int i = 0; i < VECTOR_BYTES / 8; i++)
-        any |= words[i];
-    if (any) {
-        real from[LANES], to[LANES];
-        store(from, x);
-        store(to, y);
-        replace_large(to, from, f);
-        y = load(to);
-    }
-    return y;
-}
-
-INLINE vec vsin(vec x)
-{
-    return sin_or_cos(x, 0, LIBM(sin));
-}
-
-INLINE vec vcos(vec x)
-{
-    return sin_or_cos(x, 1, LIBM(cos));
+    vec t = not_above(most, vabs(x));
+    vec far = with_sign(1 - vexp(polynomial(t, q, COUNT(q)) * t), x);
+    return blend(t < near, polynomial(x * x, p, COUNT(p)) * x + x, far);
 }
 
 #endif

@@ -49,7 +49,8 @@ static ag_tensor tril_gradient(ag_tensor y, ag_tensor dy, int i)
     return tril(dy, 0.0);
 }
 
-ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v, bool causal)
+ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v, bool causal,
+                                          double dropout)
 {
     const struct record *r = resolve(q, "scaled_dot_product_attention");
     if (!r)
@@ -61,7 +62,7 @@ ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v,
         product(scaled(q, 1.0 / sqrt(d), "1/sqrt(d)"), false, k, true); /* (..., L, S) */
     if (causal)
         scores = tril(scores, -(double)INFINITY);
-    return ag_matmul(ag_softmax(scores, -1), v);
+    return ag_matmul(ag_dropout(ag_softmax(scores, -1), dropout, true), v);
 }
 
 static const struct op *const table[] = {&tril_op};

@@ -1,22 +1,9 @@
 /* Convolutions and pooling: a kernel that moves over the last axes of a batch of images (N, C, H,
- * W). In one dimension, H is 1.
- *
- * A convolution puts the windows of the input side by side (unfold), for one product that serves
- * the whole batch: w (groups, O/groups, C/groups·KH·KW) @ (groups, C/groups·KH·KW, N·OH·OW).
- * Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for Document
- * Processing", 2006. Average pooling is a mean over the same windows. */
-#include "ops.h"
+ * W). In one dimension, H is 1. The arithmetic of convolution is in convolve.c; average pooling is
+ * a mean over the windows. */
+#include <string.h>
 
-/* One axis of the images: the kernel's size, how it moves, and in how many places it stands. */
-struct axis {
-    int64_t kernel, stride, padding, dilation, places;
-};
-
-/* A kernel over `count` axes, as the user sees it; axis holds always two. */
-struct window {
-    int count;
-    struct axis axis[2];
-};
+#include "convolve.h"
 
 static void fill_axes(struct window *window, struct axis like)
 {
@@ -88,28 +75,6 @@ static ag_shape placed_shape(const struct window *window, int64_t n, int64_t cha
     return shape;
 }
 
-/* The axes of unfolded windows. */
-enum { BATCH, CHANNEL, KERNEL_Y, KERNEL_X, PLACE_Y, PLACE_X, UNFOLDED };
-
-/* The windows of x (N, C, H, W) with their axes in that order, in that shape. */
-static ag_tensor windows(ag_tensor x, const struct axis *axis, const int *order, ag_shape shape)
-{
-    ag_shape width = AG_SHAPE(0, 0, axis[0].padding, axis[1].padding);
-    ag_tensor padded = ag_pad(x, width, width, 0.0);
-    ag_shape s = ag_shape_of(padded), view = {.rank = UNFOLDED};
-    ptrdiff_t row = (ptrdiff_t)s.dim[3], plane = row * (ptrdiff_t)s.dim[2], stride[UNFOLDED];
-    const int64_t size[] = {s.dim[0],       s.dim[1],       axis[0].kernel,
-                            axis[1].kernel, axis[0].places, axis[1].places};
-    const ptrdiff_t step[] = {plane * (ptrdiff_t)s.dim[1],       plane,
-                              row * (ptrdiff_t)axis[0].dilation, (ptrdiff_t)axis[1].dilation,
-                              row * (ptrdiff_t)axis[0].stride,   (ptrdiff_t)axis[1].stride};
-    for (int i = 0; i < UNFOLDED; i++) {
-        view.dim[i] = size[order[i]];
-        stride[i] = step[order[i]];
-    }
-    return unfold(padded, &view, stride, shape);
-}
-
 /* ---- Convolution ---- */
 
 static bool weights_fit(const struct call *call, int64_t groups, struct window *window)
@@ -142,43 +107,154 @@ static bool bias_fits(const struct call *call)
                   (long long)outputs);
 }
 
-static ag_tensor convolve(const struct op *op, int count, ag_tensor x, ag_tensor w, ag_tensor b,
-                          ag_conv o)
+static double conv_work(const ag_tape *tape, const struct record *r)
 {
-    static const int order[] = {CHANNEL, KERNEL_Y, KERNEL_X, BATCH, PLACE_Y, PLACE_X};
-    struct window window = {.count = count};
-    int64_t groups = o.groups ? o.groups : 1;
+    (void)tape;
+    return convolve_work(r->attr.plan);
+}
+
+static bool conv_shape(struct call *call)
+{
+    const struct convolution *c = call->attr.plan;
+    call->shape = placed_shape(&c->window, c->images, c->groups * c->outputs);
+    call->workspace = convolve_workspace(call->tape, c);
+    return true;
+}
+
+static bool conv_input_shape(struct call *call)
+{
+    const struct convolution *c = call->attr.plan;
+    call->shape = c->x;
+    call->workspace = convolve_workspace(call->tape, c);
+    return true;
+}
+
+static bool conv_weights_shape(struct call *call)
+{
+    const struct convolution *c = call->attr.plan;
+    call->shape = c->w;
+    call->workspace = convolve_workspace(call->tape, c);
+    return true;
+}
+
+static void conv_forward(ag_tape *tape, const struct record *r)
+{
+    convolve(tape, r->attr.plan, FORWARD, input_of(tape, r, 0)->data, input_of(tape, r, 1)->data,
+             r->data);
+}
+
+static void conv_input_forward(ag_tape *tape, const struct record *r)
+{
+    convolve(tape, r->attr.plan, TO_INPUT, r->data, input_of(tape, r, 1)->data,
+             input_of(tape, r, 0)->data);
+}
+
+static void conv_weights_forward(ag_tape *tape, const struct record *r)
+{
+    convolve(tape, r->attr.plan, TO_WEIGHTS, input_of(tape, r, 0)->data, r->data,
+             input_of(tape, r, 1)->data);
+}
+
+static const struct op conv_op, conv_input_op, conv_weights_op;
+
+/* With C for conv, X for conv_input and W for conv_weights: y = C(x, w), dx = X(dy, w) and
+ * dw = W(x, dy); each is linear in both, so whatever is missing of (x, w, y) is its gradient. */
+static ag_tensor like_plan(const struct op *op, ag_tensor of, ag_tensor x, ag_tensor y)
+{
+    return record2(op, x, y, &(struct attributes){.plan = find(of)->attr.plan});
+}
+
+static ag_tensor conv_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return i ? like_plan(&conv_weights_op, y, operand_of(y, 0), dy)
+             : like_plan(&conv_input_op, y, dy, operand_of(y, 1));
+}
+
+static ag_tensor conv_input_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return i ? like_plan(&conv_weights_op, y, dy, operand_of(y, 0))
+             : like_plan(&conv_op, y, dy, operand_of(y, 1));
+}
+
+static ag_tensor conv_weights_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return i ? like_plan(&conv_op, y, operand_of(y, 0), dy)
+             : like_plan(&conv_input_op, y, operand_of(y, 1), dy);
+}
+
+static const struct op conv_op = {
+    .name = "conv",
+    .inputs = 2,
+    .formula = "conv($x, $y)",
+    .precedence = CALL,
+    .shape = conv_shape,
+    .forward = conv_forward,
+    .work = conv_work,
+    .gradient = conv_gradient,
+};
+
+/* Of dy and w. */
+static const struct op conv_input_op = {
+    .name = "conv_input",
+    .inputs = 2,
+    .formula = "conv_input($x, $y)",
+    .precedence = CALL,
+    .shape = conv_input_shape,
+    .forward = conv_input_forward,
+    .work = conv_work,
+    .gradient = conv_input_gradient,
+};
+
+/* Of x and dy. */
+static const struct op conv_weights_op = {
+    .name = "conv_weights",
+    .inputs = 2,
+    .formula = "conv_weights($x, $y)",
+    .precedence = CALL,
+    .shape = conv_weights_shape,
+    .forward = conv_weights_forward,
+    .work = conv_work,
+    .gradient = conv_weights_gradient,
+};
+
+static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, ag_tensor b,
+                      ag_conv o)
+{
+    struct convolution c;
     bool biased = b.tape;
     struct call call = question(op, (ag_tensor[]){x, w, b}, biased ? 3 : 2);
-    fill_axes(&window, (struct axis){.stride = o.stride ? o.stride : 1,
-                                     .padding = o.padding,
-                                     .dilation = o.dilation ? o.dilation : 1});
-    if (!call.tape || !weights_fit(&call, groups, &window) || (biased && !bias_fits(&call)))
+    memset(&c, 0, sizeof c); /* plans are compared byte by byte */
+    c.window.count = count;
+    c.groups = o.groups ? o.groups : 1;
+    fill_axes(&c.window, (struct axis){.stride = o.stride ? o.stride : 1,
+                                       .padding = o.padding,
+                                       .dilation = o.dilation ? o.dilation : 1});
+    if (!call.tape || !weights_fit(&call, c.groups, &c.window) || (biased && !bias_fits(&call)))
         return (ag_tensor){.tape = x.tape};
-    const int64_t n = call.in[0]->shape.dim[0], channels = call.in[0]->shape.dim[1],
-                  outputs = call.in[1]->shape.dim[0];
-    const struct axis *a = window.axis;
-    int64_t taps = channels / groups * a[0].kernel * a[1].kernel;
-    ag_tensor side_by_side =
-        windows(as_image(x), a, order, AG_SHAPE(groups, taps, n * a[0].places * a[1].places));
-    ag_tensor y = ag_matmul(ag_reshape(w, AG_SHAPE(groups, outputs / groups, taps)), side_by_side);
-    y = ag_reshape(y, AG_SHAPE(outputs, n, a[0].places, a[1].places));
-    y = ag_permute(y, AG_AXES(1, 0, 2, 3));
-    if (biased)
-        y = ag_add(y, ag_reshape(b, AG_SHAPE(outputs, 1, 1)));
-    return ag_reshape(y, placed_shape(&window, n, outputs));
+    c.x = call.in[0]->shape;
+    c.w = call.in[1]->shape;
+    c.images = c.x.dim[0];
+    c.channels = c.w.dim[1];
+    c.outputs = c.w.dim[0] / c.groups;
+    c.size[0] = count == 1 ? 1 : c.x.dim[2];
+    c.size[1] = c.x.dim[c.x.rank - 1];
+    int64_t outputs = c.w.dim[0];
+    ag_tensor y = record2(&conv_op, x, w, &(struct attributes){.plan = &c, .plan_size = sizeof c});
+    if (!biased)
+        return y;
+    return ag_add(y, ag_reshape(b, count == 1 ? AG_SHAPE(outputs, 1) : AG_SHAPE(outputs, 1, 1)));
 }
 
 ag_tensor ag_conv1d(ag_tensor x, ag_tensor w, ag_tensor b, ag_conv options)
 {
     static const struct op named = {.name = "conv1d"};
-    return convolve(&named, 1, x, w, b, options);
+    return conv(&named, 1, x, w, b, options);
 }
 
 ag_tensor ag_conv2d(ag_tensor x, ag_tensor w, ag_tensor b, ag_conv options)
 {
     static const struct op named = {.name = "conv2d"};
-    return convolve(&named, 2, x, w, b, options);
+    return conv(&named, 2, x, w, b, options);
 }
 
 /* ---- Pooling ---- */
@@ -197,6 +273,28 @@ static bool pool_window(const struct op *op, int count, ag_tensor x, ag_pool o,
     return o.padding <= o.kernel / 2 ||
            reject(&call, "", "a padding of %lld is more than half of the kernel, %lld",
                   (long long)o.padding, (long long)o.kernel);
+}
+
+/* The axes of unfolded windows. */
+enum { BATCH, CHANNEL, KERNEL_Y, KERNEL_X, PLACE_Y, PLACE_X, UNFOLDED };
+
+/* The windows of x (N, C, H, W) with their axes in that order, in that shape. */
+static ag_tensor windows(ag_tensor x, const struct axis *axis, const int *order, ag_shape shape)
+{
+    ag_shape width = AG_SHAPE(0, 0, axis[0].padding, axis[1].padding);
+    ag_tensor padded = ag_pad(x, width, width, 0.0);
+    ag_shape s = ag_shape_of(padded), view = {.rank = UNFOLDED};
+    ptrdiff_t row = (ptrdiff_t)s.dim[3], plane = row * (ptrdiff_t)s.dim[2], stride[UNFOLDED];
+    const int64_t size[] = {s.dim[0],       s.dim[1],       axis[0].kernel,
+                            axis[1].kernel, axis[0].places, axis[1].places};
+    const ptrdiff_t step[] = {plane * (ptrdiff_t)s.dim[1],       plane,
+                              row * (ptrdiff_t)axis[0].dilation, (ptrdiff_t)axis[1].dilation,
+                              row * (ptrdiff_t)axis[0].stride,   (ptrdiff_t)axis[1].stride};
+    for (int i = 0; i < UNFOLDED; i++) {
+        view.dim[i] = size[order[i]];
+        stride[i] = step[order[i]];
+    }
+    return unfold(padded, &view, stride, shape);
 }
 
 static ag_tensor average(const struct op *op, int count, ag_tensor x, ag_pool options)
@@ -225,35 +323,43 @@ ag_tensor ag_avg_pool2d(ag_tensor x, ag_pool options)
     return average(&named, 2, x, options);
 }
 
-/* The largest element of a window, the first of several; NaN is larger than all. */
+/* What the window at a place covers of an axis. */
+static inline struct span window_span(const struct axis *a, int64_t size, int64_t place)
+{
+    int64_t first = place * a->stride - a->padding, end = first + a->kernel;
+    return (struct span){first < 0 ? 0 : first, end < size ? end : size};
+}
+
+/* The largest element of a window, the first of several; NaN is larger than all. Which it is nobody
+ * could guess, so there are no branches; and for the usual window the loops are known. */
 #define DEFINE_POOL(real)                                                                          \
-    static size_t largest_##real(const struct axis *a, const int64_t *size, const int64_t *at,     \
-                                 const real *x)                                                    \
+    static inline int64_t largest_##real(const real *x, int64_t rows, int64_t cols, int64_t width) \
     {                                                                                              \
-        int64_t first[2], end[2];                                                                  \
-        for (int i = 0; i < 2; i++) {                                                              \
-            first[i] = at[i] * a[i].stride - a[i].padding;                                         \
-            end[i] = first[i] + a[i].kernel < size[i] ? first[i] + a[i].kernel : size[i];          \
-            first[i] = first[i] < 0 ? 0 : first[i];                                                \
-        }                                                                                          \
-        int64_t best = first[0] * size[1] + first[1];                                              \
-        for (int64_t i = first[0]; i < end[0]; i++)                                                \
-            for (int64_t k = i * size[1] + first[1]; k < i * size[1] + end[1]; k++)                \
-                if (x[k] > x[best] || x[k] != x[k])                                                \
-                    best = k;                                                                      \
-        return (size_t)best;                                                                       \
+        int64_t best = 0;                                                                          \
+        for (int64_t i = 0; i < rows; i++)                                                         \
+            for (int64_t k = 0; k < cols; k++) {                                                   \
+                real e = x[i * width + k];                                                         \
+                int64_t larger = (int64_t)(e > x[best]) | (int64_t)(e != e);                       \
+                best += larger * (i * width + k - best);                                           \
+            }                                                                                      \
+        return best;                                                                               \
     }                                                                                              \
     static void pool_##real(const struct axis *a, const int64_t *size, const real *v,              \
                             const real *x, real *y, bool put)                                      \
     {                                                                                              \
-        int64_t at[2], out = 0;                                                                    \
-        for (at[0] = 0; at[0] < a[0].places; at[0]++)                                              \
-            for (at[1] = 0; at[1] < a[1].places; at[1]++, out++) {                                 \
-                size_t best = largest_##real(a, size, at, x);                                      \
+        for (int64_t i = 0, out = 0; i < a[0].places; i++)                                         \
+            for (int64_t k = 0; k < a[1].places; k++, out++) {                                     \
+                struct span row = window_span(&a[0], size[0], i);                                  \
+                struct span col = window_span(&a[1], size[1], k);                                  \
+                int64_t first = row.begin * size[1] + col.begin;                                   \
+                int64_t rows = row.end - row.begin, cols = col.end - col.begin;                    \
+                int64_t best = rows == 2 && cols == 2                                              \
+                                   ? largest_##real(x + first, 2, 2, size[1])                      \
+                                   : largest_##real(x + first, rows, cols, size[1]);               \
                 if (put)                                                                           \
-                    y[best] += v[out];                                                             \
+                    y[first + best] += v[out];                                                     \
                 else                                                                               \
-                    y[out] = v[best];                                                              \
+                    y[out] = v[first + best];                                                      \
             }                                                                                      \
     }
 
@@ -351,12 +457,12 @@ static const struct op max_put_op = {
 
 static ag_tensor maximum(const struct op *op, int count, ag_tensor x, ag_pool options)
 {
-    struct window window, *plan;
-    if (!pool_window(op, count, x, options, &window) ||
-        !(plan = arena_allocate(x.tape, &x.tape->arena, sizeof *plan)))
+    struct window window;
+    memset(&window, 0, sizeof window);
+    if (!pool_window(op, count, x, options, &window))
         return (ag_tensor){.tape = x.tape};
-    *plan = window;
-    return record(&max_pool_op, x, &(struct attributes){.plan = plan});
+    return record(&max_pool_op, x,
+                  &(struct attributes){.plan = &window, .plan_size = sizeof window});
 }
 
 ag_tensor ag_max_pool1d(ag_tensor x, ag_pool options)
@@ -371,6 +477,7 @@ ag_tensor ag_max_pool2d(ag_tensor x, ag_pool options)
     return maximum(&named, 2, x, options);
 }
 
-static const struct op *const table[] = {&max_pool_op, &max_pick_op, &max_put_op};
+static const struct op *const table[] = {&conv_op,     &conv_input_op, &conv_weights_op,
+                                         &max_pool_op, &max_pick_op,   &max_put_op};
 
 const struct op_list conv_ops = {table, sizeof table / sizeof *table};

@@ -1,10 +1,53 @@
 /* Element-wise ops: one operand, two with broadcasting, and with constants. */
 #include "ops.h"
 
+/* A kernel over elements side by side, shared among threads where there are many. */
+struct span {
+    const ag_tape *tape;
+    const struct record *r;
+    const char *x, *y;
+};
+
+enum { UNIT = 1024 };
+
+static void unary_span(void *context, size_t first, size_t count, int thread)
+{
+    const struct span *s = context;
+    size_t at = first * element_size(s->tape);
+    (void)thread;
+    s->tape->kernels->unary[s->r->op->kernel](count, s->x + at, (char *)s->r->data + at,
+                                              s->r->attr.p);
+}
+
+static void binary_span(void *context, size_t first, size_t count, int thread)
+{
+    const struct span *s = context;
+    size_t at = first * element_size(s->tape);
+    (void)thread;
+    s->tape->kernels->binary[s->r->op->kernel](1, count, &(struct operand){s->x + at, 0, 1},
+                                               &(struct operand){s->y + at, 0, 1},
+                                               (char *)s->r->data + at);
+}
+
+static void share(ag_tape *tape, const struct record *r, const void *x, const void *y)
+{
+    struct span span = {tape, r, x, y};
+    run_shares(tape, threads_for(tape, NANOSECONDS * (double)r->count), (size_t)r->count, UNIT,
+               y ? binary_span : unary_span, &span);
+}
+
+static inline bool is_large(const ag_tape *tape, const struct record *r)
+{
+    return r->count >= 2 * UNIT && worth_sharing(tape, NANOSECONDS * (double)r->count);
+}
+
 void unary_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0);
-    tape->kernels->unary[r->op->kernel]((size_t)r->count, x->data, r->data, r->attr.p);
+    if (is_large(tape, r))
+        share(tape, r, x->data, NULL);
+    else
+        tape->kernels->unary[r->op->kernel]((size_t)r->count, x->data, r->data, r->attr.p);
 }
 
 /* The loop's last two axes are the kernel's rows and columns. */
@@ -29,21 +72,34 @@ void broadcast_forward(const ag_tape *tape, const struct record *r, const void *
         for (int k = 0; k < operands; k++)
             x[k].data = (const char *)data[k] + offset[k] * size;
         if (operands == 3)
-            tape->kernels->where(rows, cols, x[0], x[1], x[2], out);
+            tape->kernels->where(rows, cols, &x[0], &x[1], &x[2], out);
         else
-            tape->kernels->binary[r->op->kernel](rows, cols, x[0], x[1], out);
+            tape->kernels->binary[r->op->kernel](rows, cols, &x[0], &x[1], out);
         out += rows * cols * (size_t)size;
     } while (loop_next(loop, outer, inputs, at, offset));
 }
 
+/* With a loop of one or two axes, as most have, there is nothing to step through. */
 void binary_forward(ag_tape *tape, const struct record *r)
 {
+    const struct loop *loop = r->loop;
     const void *data[] = {input_of(tape, r, 0)->data, input_of(tape, r, 1)->data};
-    if (r->loop)
-        broadcast_forward(tape, r, data, 2);
+    void (*f)(size_t, size_t, const struct operand *, const struct operand *, void *) =
+        tape->kernels->binary[r->op->kernel];
+    if (!loop && is_large(tape, r))
+        share(tape, r, data[0], data[1]);
+    else if (!loop)
+        f(1, (size_t)r->count, &(struct operand){data[0], 0, 1}, &(struct operand){data[1], 0, 1},
+          r->data);
+    else if (loop->rank == 1)
+        f(1, (size_t)loop->dim[0], &(struct operand){data[0], 0, loop->stride[0][0]},
+          &(struct operand){data[1], 0, loop->stride[1][0]}, r->data);
+    else if (loop->rank == 2)
+        f((size_t)loop->dim[0], (size_t)loop->dim[1],
+          &(struct operand){data[0], loop->stride[0][0], loop->stride[0][1]},
+          &(struct operand){data[1], loop->stride[1][0], loop->stride[1][1]}, r->data);
     else
-        tape->kernels->binary[r->op->kernel](1, (size_t)r->count, (struct operand){data[0], 0, 1},
-                                             (struct operand){data[1], 0, 1}, r->data);
+        broadcast_forward(tape, r, data, 2);
 }
 
 /* ---- Two operands ---- */

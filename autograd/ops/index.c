@@ -224,7 +224,7 @@ static void add_rows_forward(ag_tape *tape, const struct record *r)
         struct operand sum = {(char *)r->data + (size_t)(to < 0 ? 0 : to) * size, 0, 1};
         struct operand part = {(const char *)x->data + (size_t)i * size, 0, 1};
         if (to >= 0)
-            tape->kernels->binary[BINARY_ADD](1, row, sum, part,
+            tape->kernels->binary[BINARY_ADD](1, row, &sum, &part,
                                               (char *)r->data + (size_t)to * size);
     }
 }

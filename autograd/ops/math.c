@@ -38,7 +38,7 @@ void scalar_forward(const ag_tape *tape, enum binary kernel, int64_t count, cons
 {
     const float c_f32 = (float)c;
     const struct operand right = {tape->dtype == AG_F32 ? (const void *)&c_f32 : &c, 0, 0};
-    tape->kernels->binary[kernel](1, (size_t)count, (struct operand){x, 0, 1}, right, y);
+    tape->kernels->binary[kernel](1, (size_t)count, &(struct operand){x, 0, 1}, &right, y);
 }
 
 static void pow_scalar_forward(ag_tape *tape, const struct record *r)

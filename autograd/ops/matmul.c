@@ -101,31 +101,117 @@ static struct matmul product_of(const ag_tape *tape, const struct record *r)
     };
 }
 
-static void matmul_forward(ag_tape *tape, const struct record *r)
+/* 50 multiply-adds a nanosecond. */
+static inline double work_of(int64_t count, size_t k)
 {
-    const struct record *x = input_of(tape, r, 0), *y = input_of(tape, r, 1);
-    struct matmul p = product_of(tape, r);
-    ptrdiff_t size = (ptrdiff_t)element_size(tape), offset[MAX_INPUTS] = {0};
-    int64_t at[AG_MAX_RANK] = {0};
-    if (!r->loop) {
-        tape->kernels->matmul(&p);
-        return;
-    }
-    do {
-        p.a = (const char *)x->data + offset[0] * size;
-        p.b = (const char *)y->data + offset[1] * size;
-        tape->kernels->matmul(&p);
-        p.c = (char *)p.c + (ptrdiff_t)(p.m * p.n) * size;
-    } while (loop_next(r->loop, r->loop->rank, 2, at, offset));
+    return 0.02 * (double)count * (double)k;
 }
 
-static void matmul_forward_fused(ag_tape *tape, const struct record *r, const struct record *bias,
-                                 const struct record *last)
+static double matmul_work(const ag_tape *tape, const struct record *r)
+{
+    const ag_shape *x = &input_of(tape, r, 0)->shape;
+    int64_t k = x->dim[x->rank - (r->attr.transposed[0] ? 2 : 1)];
+    return work_of(r->count, (size_t)k);
+}
+
+/* ---- Products shared among threads: each has a part of the batch, or of the larger side ---- */
+
+struct sharing {
+    const ag_tape *tape;
+    const struct record *r;
+    const struct matmul *p;
+};
+
+enum { UNIT = 48 }; /* of rows and columns: whole tiles */
+
+/* p.c is of the batch's first product. */
+static void run_batch(void *context, size_t first, size_t count, int thread)
+{
+    const struct sharing *s = context;
+    const struct record *r = s->r;
+    struct matmul p = *s->p;
+    ptrdiff_t size = (ptrdiff_t)element_size(s->tape), offset[MAX_INPUTS] = {0};
+    int64_t at[AG_MAX_RANK] = {0};
+    p.workspace = workspace_of(s->tape, thread);
+    for (size_t i = 0; i < first + count; i++) {
+        if (i >= first) {
+            p.a = (const char *)s->p->a + offset[0] * size;
+            p.b = (const char *)s->p->b + offset[1] * size;
+            p.c = (char *)s->p->c + (ptrdiff_t)(i * p.m * p.n) * size;
+            s->tape->kernels->matmul(&p);
+        }
+        loop_next(r->loop, r->loop->rank, 2, at, offset);
+    }
+}
+
+static void run_rows(void *context, size_t first, size_t count, int thread)
+{
+    const struct sharing *s = context;
+    struct matmul p = *s->p;
+    size_t size = element_size(s->tape);
+    p.m = count;
+    p.a = (const char *)p.a + first * (p.a_transposed ? 1 : p.lda) * size;
+    p.c = (char *)p.c + first * p.ldc * size;
+    p.workspace = workspace_of(s->tape, thread);
+    s->tape->kernels->matmul(&p);
+}
+
+static void run_columns(void *context, size_t first, size_t count, int thread)
+{
+    const struct sharing *s = context;
+    struct matmul p = *s->p;
+    size_t size = element_size(s->tape);
+    p.n = count;
+    p.b = (const char *)p.b + first * (p.b_transposed ? p.ldb : 1) * size;
+    p.c = (char *)p.c + first * size;
+    p.workspace = workspace_of(s->tape, thread);
+    s->tape->kernels->matmul(&p);
+}
+
+static void matmul_shared(ag_tape *tape, const struct record *r, const struct matmul *p)
+{
+    struct sharing s = {tape, r, p};
+    size_t batch = r->loop ? (size_t)r->count / (p->m * p->n) : 1;
+    int threads = threads_for(tape, matmul_work(tape, r));
+    threads = give_workspaces(tape, threads, tape->workspace.size);
+    if (batch > 1)
+        run_shares(tape, threads, batch, 1, run_batch, &s);
+    else if (p->m >= p->n)
+        run_shares(tape, threads, p->m, UNIT, run_rows, &s);
+    else
+        run_shares(tape, threads, p->n, UNIT, run_columns, &s);
+}
+
+static void matmul_forward(ag_tape *tape, const struct record *r)
 {
     struct matmul p = product_of(tape, r);
-    p.c = last->data;
-    p.bias = bias->data;
-    p.activation = last->inputs == 1 ? (enum unary)last->op->kernel : UNARY_COUNT;
+    if (worth_sharing(tape, work_of(r->count, p.k)))
+        matmul_shared(tape, r, &p);
+    else if (r->loop)
+        run_batch(&(struct sharing){tape, r, &p}, 0, (size_t)r->count / (p.m * p.n), 0);
+    else
+        tape->kernels->matmul(&p);
+}
+
+static void matmul_forward_fused(ag_tape *tape, const struct record *r, const struct fusion *fused)
+{
+    struct matmul p = product_of(tape, r);
+    p.c = fused->last->data;
+    if (fused->bias)
+        p.bias = fused->bias->data;
+    if (fused->activation)
+        p.activation = (enum unary)fused->activation->op->kernel;
+    if (fused->gate) {
+        p.slope = (enum binary)fused->last->op->kernel;
+        p.gate = fused->gate->data;
+    }
+    tape->kernels->matmul(&p);
+}
+
+static void matmul_forward_add(ag_tape *tape, const struct record *r)
+{
+    struct matmul p = product_of(tape, r);
+    p.accumulate = true;
     tape->kernels->matmul(&p);
 }
 
@@ -170,6 +256,8 @@ static const struct op matmul_op = {
     .shape = matmul_shape,
     .forward = matmul_forward,
     .forward_fused = matmul_forward_fused,
+    .forward_add = matmul_forward_add,
+    .work = matmul_work,
     .by_rows = matmul_rows,
     .gradient = matmul_gradient,
 };

@@ -49,12 +49,12 @@ static void slope_row(const struct kernels *k, const struct record *r, size_t n,
 {
     struct operand ov = {v, 0, 1}, oy = {y, 0, 1}, oz = {z, 0, 1};
     double s = normalize_row(k, r, n, x, y);
-    k->binary[BINARY_MUL](1, n, ov, oy, z);
+    k->binary[BINARY_MUL](1, n, &ov, &oy, z);
     double along = row_sum(k, REDUCE_SUM, n, z) / (double)n;
     double mean = r->attr.keep ? row_sum(k, REDUCE_SUM, n, v) / (double)n : 0.0;
     affine(k, n, -s * along, -s * mean, y, y);
     affine(k, n, s, -0.0, v, z);
-    k->binary[BINARY_ADD](1, n, oz, oy, z);
+    k->binary[BINARY_ADD](1, n, &oz, &oy, z);
 }
 
 static void slope_forward(ag_tape *tape, const struct record *r)
@@ -195,7 +195,7 @@ static void running_forward(ag_tape *tape, const struct record *r)
     const struct record *x = input_of(tape, r, 1);
     const struct kernels *k = tape->kernels;
     size_t n = (size_t)(x->count / r->count), size = n * element_size(tape);
-    keep_shadow(tape, input_of(tape, r, 0));
+    keep_shadow(tape, input_of(tape, r, 0), false);
     for (int64_t i = 0; i < r->count; i++) {
         const char *row = (const char *)x->data + (size_t)i * size;
         double statistic = row_sum(k, REDUCE_SUM, n, row) / (double)n;

@@ -20,6 +20,13 @@ struct call {
 
 enum precedence { SUM = 1, PRODUCT, PREFIX, POSTFIX, CALL };
 
+/* What a product may go through before it is stored, in this order: a bias is added to each of its
+ * rows; a function of each element, which `activation` records; a function of each element and the
+ * one of `gate` beside it. NULL: not that. The last of them is the record `last`. */
+struct fusion {
+    const struct record *bias, *activation, *gate, *last;
+};
+
 struct op {
     const char *name;
     int inputs;
@@ -41,11 +48,15 @@ struct op {
      * nothing unset: running goes on. */
     void (*forward)(ag_tape *tape, const struct record *r);
 
-    /* The same for r, the addition of bias to each of its rows and, if last is not that addition,
-     * last's function of each element, all into last->data, with the same bits. NULL: there is no
-     * such thing. */
-    void (*forward_fused)(ag_tape *tape, const struct record *r, const struct record *bias,
-                          const struct record *last);
+    /* The same for r and what is fused with it, all into fused->last->data, with the same bits.
+     * NULL: there is no such thing. */
+    void (*forward_fused)(ag_tape *tape, const struct record *r, const struct fusion *fused);
+
+    /* The same, but adds the values to r->data. NULL: there is no such thing. */
+    void (*forward_add)(ag_tape *tape, const struct record *r);
+
+    /* Nanoseconds that running r takes, about; NULL: as an element-wise op. */
+    double (*work)(const ag_tape *tape, const struct record *r);
 
     /* From dy, the gradient of the op's result y, the gradient of its operand i, written with ops.
      * It may be wider or narrower than the operand: the walk sums or repeats it to fit. NONE where
@@ -60,12 +71,22 @@ struct op {
     int kernel;      /* an enum unary, binary or reduce, where forward is shared */
     bool broadcasts; /* operands are broadcast together */
     bool leaf;       /* no program made its values: a parameter, buffer, input or constant */
+    bool settable;   /* a leaf whose values may be set: all but a constant */
     bool updates;    /* running it changes its first operand, a buffer */
     bool random;     /* draws anew each time it is run */
     bool view;       /* shares the data of its input */
+    bool infers;     /* a size of -1 in the shape that is asked for is worked out */
 };
 
 #define NONE ((ag_tensor){0})
+
+/* Whether the values of x, whose record is r, may be set; false with the error. */
+bool refuse_to_set(ag_tensor x, const struct record *r, const char *who);
+
+static inline bool can_change(ag_tensor x, const struct record *r, const char *who)
+{
+    return r->op->settable || refuse_to_set(x, r, who);
+}
 
 /* Checks the operands and appends a record; an invalid tensor on error. attr may be NULL. */
 ag_tensor record(const struct op *op, ag_tensor x, const struct attributes *attr);

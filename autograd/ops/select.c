@@ -117,7 +117,7 @@ static void where_forward(ag_tape *tape, const struct record *r)
     if (r->loop)
         broadcast_forward(tape, r, data, MAX_INPUTS);
     else
-        tape->kernels->where(1, (size_t)r->count, x[0], x[1], x[2], r->data);
+        tape->kernels->where(1, (size_t)r->count, &x[0], &x[1], &x[2], r->data);
 }
 
 static const struct op where_op = {

@@ -110,6 +110,7 @@ static const struct op reshape_op = {
     .shape = reshape_shape,
     .gradient = reshape_gradient,
     .view = true,
+    .infers = true,
 };
 
 static const struct op reshape_leaf_op = {
@@ -120,6 +121,7 @@ static const struct op reshape_leaf_op = {
     .shape = reshape_shape,
     .forward = copy_forward,
     .gradient = reshape_gradient,
+    .infers = true,
 };
 
 ag_tensor ag_reshape(ag_tensor x, ag_shape shape)

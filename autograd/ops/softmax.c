@@ -67,8 +67,8 @@ static void combine(const struct groups *g, enum binary kernel, const void *x, c
     bool rows = g->inner == 1;
     size_t cols = rows ? g->n : g->inner;
     g->tape->kernels->binary[kernel](rows ? g->outer : g->n, cols,
-                                     (struct operand){x, (ptrdiff_t)cols, 1},
-                                     (struct operand){s, rows, !rows}, y);
+                                     &(struct operand){x, (ptrdiff_t)cols, 1},
+                                     &(struct operand){s, rows, !rows}, y);
 }
 
 /* y = x - max(x). An infinite maximum counts as the greatest finite number, so that a group of
@@ -194,8 +194,8 @@ static void logsumexp_groups(const struct groups *g, const void *x, void *y)
     apply(g, UNARY_EXP, elements(g), e);
     reduce_groups(g, REDUCE_SUM, e, y);
     apply(g, UNARY_LOG, count, y);
-    g->tape->kernels->binary[BINARY_ADD](1, count, (struct operand){y, 0, 1},
-                                         (struct operand){g->maxima, 0, 1}, y);
+    g->tape->kernels->binary[BINARY_ADD](1, count, &(struct operand){y, 0, 1},
+                                         &(struct operand){g->maxima, 0, 1}, y);
 }
 
 static void logsumexp_forward(ag_tape *tape, const struct record *r)

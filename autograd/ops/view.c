@@ -122,26 +122,22 @@ static void row_major(const ag_shape *shape, ptrdiff_t *stride)
     }
 }
 
-/* A view of that shape; NULL with the error. */
-static struct view *new_view(ag_tape *tape, const ag_shape *shape, ptrdiff_t offset,
-                             const ptrdiff_t *stride)
+/* Cleared to the last byte, so that two can be compared. */
+static struct view view_of(const ag_shape *shape, ptrdiff_t offset, const ptrdiff_t *stride)
 {
     ptrdiff_t strides[1][AG_MAX_RANK];
-    struct view *view = arena_allocate(tape, &tape->arena, sizeof *view);
-    if (!view)
-        return NULL;
+    struct view view;
+    memset(&view, 0, sizeof view);
     memcpy(strides[0], stride, (size_t)shape->rank * sizeof *stride);
-    loop_merge(&view->loop, shape, strides, 1);
-    view->offset = offset;
-    view->overlaps = false;
+    loop_merge(&view.loop, shape, strides, 1);
+    view.offset = offset;
     return view;
 }
 
 static ag_tensor through(const struct op *op, ag_tensor x, const struct view *view, ag_shape shape)
 {
-    if (!view)
-        return handle(x.tape, 0);
-    return record(op, x, &(struct attributes){.plan = view, .shape = &shape});
+    return record(op, x,
+                  &(struct attributes){.plan = view, .plan_size = sizeof *view, .shape = &shape});
 }
 
 /* The other way through the view of y, to the shape of its operand. */
@@ -189,12 +185,12 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
         shape.dim[i] = r->shape.dim[axis];
         stride[i] = whole[axis];
     }
-    struct view *view = new_view(x.tape, &shape, 0, stride);
-    for (int i = 0; view && i < shape.rank; i++)
-        view->start[i] = axes.axis[i];
-    if (view && view->loop.rank <= 1) /* only axes of size 1 move */
+    struct view view = view_of(&shape, 0, stride);
+    for (int i = 0; i < shape.rank; i++)
+        view.start[i] = axes.axis[i];
+    if (view.loop.rank <= 1) /* only axes of size 1 move */
         return ag_reshape(x, shape);
-    return through(&permute_op, x, view, shape);
+    return through(&permute_op, x, &view, shape);
 }
 
 /* ---- slice and pad ---- */
@@ -263,12 +259,12 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
         offset += (ptrdiff_t)ranges.range[i].start * stride[i];
         stride[i] *= (ptrdiff_t)ranges.range[i].step;
     }
-    struct view *view = new_view(x.tape, &shape, offset, stride);
-    for (int i = 0; view && i < shape.rank; i++) {
-        view->start[i] = ranges.range[i].start;
-        view->step[i] = ranges.range[i].step;
+    struct view view = view_of(&shape, offset, stride);
+    for (int i = 0; i < shape.rank; i++) {
+        view.start[i] = ranges.range[i].start;
+        view.step[i] = ranges.range[i].step;
     }
-    return through(&slice_op, x, view, shape);
+    return through(&slice_op, x, &view, shape);
 }
 
 static ag_tensor pad_gradient(ag_tensor y, ag_tensor dy, int i)
@@ -312,15 +308,14 @@ ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
     row_major(&shape, stride);
     for (int i = 0; i < shape.rank; i++)
         offset += (ptrdiff_t)before.dim[i] * stride[i];
-    struct view *view = new_view(x.tape, &r->shape, offset, stride);
-    for (int i = 0; view && i < shape.rank; i++) {
-        view->start[i] = before.dim[i];
-        view->step[i] = 1;
+    struct view view = view_of(&r->shape, offset, stride);
+    for (int i = 0; i < shape.rank; i++) {
+        view.start[i] = before.dim[i];
+        view.step[i] = 1;
     }
-    if (!view)
-        return handle(x.tape, 0);
     return record(&pad_op, x,
-                  &(struct attributes){.plan = view, .shape = &shape, .p = {value, 0.0}});
+                  &(struct attributes){
+                      .plan = &view, .plan_size = sizeof view, .shape = &shape, .p = {value, 0.0}});
 }
 
 /* ---- unfold and fold: windows side by side, and added up in their places ---- */
@@ -363,10 +358,9 @@ ag_tensor unfold(ag_tensor x, const ag_shape *view_shape, const ptrdiff_t *strid
 {
     if (!find(x) || x.tape->failed)
         return (ag_tensor){.tape = x.tape};
-    struct view *view = new_view(x.tape, view_shape, 0, stride);
-    if (view)
-        view->overlaps = true;
-    return through(&unfold_op, x, view, shape);
+    struct view view = view_of(view_shape, 0, stride);
+    view.overlaps = true;
+    return through(&unfold_op, x, &view, shape);
 }
 
 /* ---- In words ---- */

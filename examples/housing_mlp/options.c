@@ -47,6 +47,9 @@ static const struct option table[] = {
     {"--schedule", "NAME", CHOICE, AT(schedule), 0, 0, schedule_names,
      "of the learning rate: constant, step (to a tenth after\n"
      "each third of the epochs) or cosine (falls to 0) (cosine)"},
+    {"--schedule-epochs", "N", WHOLE, AT(schedule_epochs), 1, 1e6, NULL,
+     "epochs that the schedule is planned for, if not --epochs:\n"
+     "to train a part of it now, and more with --resume"},
     {"--warmup", "N", WHOLE, AT(warmup), 0, 1e6, NULL,
      "epochs in which the rate first rises to its value (0)"},
     {"--seed", "N", WHOLE, AT(seed), 0, 9007199254740992.0, NULL,
@@ -63,7 +66,8 @@ static const struct option table[] = {
     {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL,
      "goes on from this checkpoint, if it is there, with the\n"
      "same bits as if never interrupted; writes it after each\n"
-     "epoch"},
+     "epoch. More epochs than before need the same schedule:\n"
+     "constant, or with the same --schedule-epochs"},
     {"--summary", NULL, FLAG, AT(summary), 0, 0, NULL,
      "prints a table of the network's parameters"},
     {"--explain", NULL, FLAG, AT(explain), 0, 0, NULL,
@@ -245,9 +249,11 @@ static bool complete(struct options *options)
         return mistake("--loss-curve %s: there is no curve of 0 epochs", options->loss_curve);
     if (options->load && options->resume)
         return mistake("--load and --resume: each brings weights; give one of them");
-    return options->warmup <= options->epochs ||
+    if (!options->schedule_epochs)
+        options->schedule_epochs = options->epochs;
+    return options->warmup <= options->schedule_epochs ||
            mistake("--warmup %llu: more than all epochs, %llu", (unsigned long long)options->warmup,
-                   (unsigned long long)options->epochs);
+                   (unsigned long long)options->schedule_epochs);
 }
 
 bool options_parse(struct options *options, int count, char *const *arguments)

@@ -21,8 +21,9 @@ struct options {
     uint64_t hidden[MAX_HIDDEN];
     uint64_t hidden_count;
     int activation, optimizer, schedule;
-    uint64_t epochs, batch, warmup, seed; /* batch 0: the default, or all rows if they are fewer */
-    double rate;                          /* not given: that of the optimiser */
+    uint64_t epochs, schedule_epochs, warmup, seed;
+    uint64_t batch; /* 0: the default, or all rows if they are fewer */
+    double rate;    /* not given: that of the optimiser */
     double weight_decay;
     const char *loss_curve;         /* an SVG file, or NULL */
     const char *save, *load;        /* safetensors files of weights, or NULL */

@@ -20,9 +20,11 @@ void describe(char *text, size_t size, const struct options *o)
     snprintf(text, size, "%d", FEATURES);
     for (size_t i = 0; i < o->hidden_count; i++)
         append(text, size, "-%llu", (unsigned long long)o->hidden[i]);
-    append(text, size, "-1 %s, %s %g, %s, batch %llu", activation_names[o->activation],
-           optimizer_names[o->optimizer], o->rate, schedule_names[o->schedule],
-           (unsigned long long)o->batch);
+    append(text, size, "-1 %s, %s %g, %s, ", activation_names[o->activation],
+           optimizer_names[o->optimizer], o->rate, schedule_names[o->schedule]);
+    if (o->schedule_epochs != o->epochs)
+        append(text, size, "planned for %llu epochs, ", (unsigned long long)o->schedule_epochs);
+    append(text, size, "batch %llu", (unsigned long long)o->batch);
 }
 
 /* Units of $100,000 as dollars: 0.5321 is $53,210. */

@@ -14,7 +14,7 @@ enum { CHUNK = 1024 }; /* rows predicted at once */
 /* The last step, and what to try when it led to values that are not finite. */
 static void advise(const struct trainer *t)
 {
-    uint64_t steps = t->schedule.total / t->history.epochs;
+    uint64_t steps = t->schedule.total / t->options->schedule_epochs;
     fprintf(stderr,
             "at epoch %llu, step %llu of %llu\n"
             "    Try a smaller --lr (it was %g), a --warmup of an epoch or two, a larger --batch\n"
@@ -57,7 +57,7 @@ static nn_options optimizer_options(const struct options *options)
 
 static nn_schedule make_schedule(const struct options *options, uint64_t steps_per_epoch)
 {
-    uint64_t total = options->epochs * steps_per_epoch;
+    uint64_t total = options->schedule_epochs * steps_per_epoch;
     return (nn_schedule){.kind = (nn_schedule_kind)options->schedule,
                          .rate = options->rate,
                          .factor = 0.1,

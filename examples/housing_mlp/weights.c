@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_TENSORS = 2 * (MAX_HIDDEN + 1) + 4, KEPT = 7 };
+enum { MOST_TENSORS = 2 * (MAX_HIDDEN + 1) + 4, KEPT = 8 };
 
 static bool refused(const nn_error *error)
 {
@@ -117,23 +117,32 @@ bool weights_save(const struct trainer *t, const char *path)
 
 /* ---- Checkpoints ---- */
 
-/* What must be the same when training goes on, beside the network and the data. */
-static const char *const kept_names[KEPT] = {"--activation", "--batch",  "--lr",  "--weight-decay",
-                                             "--schedule",   "--warmup", "--seed"};
+/* What must be the same when training goes on, beside the network and the data. Where the rate is
+ * constant, the schedule's length is of no account. */
+static const char *const kept_names[KEPT] = {"--activation",   "--batch",    "--lr",
+                                             "--weight-decay", "--schedule", "--schedule-epochs",
+                                             "--warmup",       "--seed"};
 
 static void keep_options(const struct options *o, double kept[KEPT])
 {
-    const double values[KEPT] = {o->activation, (double)o->batch,  o->rate,        o->weight_decay,
-                                 o->schedule,   (double)o->warmup, (double)o->seed};
+    double length = o->schedule == NN_CONSTANT ? 0.0 : (double)o->schedule_epochs;
+    const double values[KEPT] = {o->activation,     (double)o->batch, o->rate,
+                                 o->weight_decay,   o->schedule,      length,
+                                 (double)o->warmup, (double)o->seed};
     memcpy(kept, values, sizeof values);
 }
 
-/* Saves to, or loads from, the file of --resume; t->done is the number of epochs in its history. */
-static bool exchange(struct trainer *t, double kept[KEPT], bool save, nn_error *error)
+/* Saves to, or loads from, the file of --resume. */
+static bool exchange(struct trainer *t, bool save, nn_error *error)
 {
-    nn_numbers numbers[] = {{"options", kept, KEPT},
-                            {"history/train", t->history.train, t->done},
-                            {"history/validation", t->history.validation, t->done}};
+    double kept[KEPT];
+    nn_numbers numbers[2 + KEPT] = {{"history/train", t->history.train, t->done, t->history.epochs,
+                                     false},
+                                    {"history/validation", t->history.validation, t->done,
+                                     t->history.epochs, false}};
+    keep_options(t->options, kept);
+    for (size_t i = 0; i < KEPT; i++)
+        numbers[2 + i] = (nn_numbers){kept_names[i], &kept[i], 1, 0, true};
     nn_checkpoint checkpoint = {.params = t->params,
                                 .optimizer = t->optimizer,
                                 .batches = &t->batches,
@@ -144,45 +153,38 @@ static bool exchange(struct trainer *t, double kept[KEPT], bool save, nn_error *
     bool good = save ? nn_save_checkpoint(&checkpoint, path, error)
                      : nn_load_checkpoint(&checkpoint, path, error);
     t->step = checkpoint.step;
+    t->done = numbers[0].count;
     return good;
 }
 
 bool weights_checkpoint(struct trainer *t)
 {
-    double kept[KEPT];
     nn_error error;
-    keep_options(t->options, kept);
-    return exchange(t, kept, true, &error) || refused(&error);
+    return exchange(t, true, &error) || refused(&error);
 }
 
-/* How many epochs the file's history has. */
-static bool peek(struct trainer *t, nn_error *error)
+/* That the file's history does not have more epochs than are asked for. */
+static bool check_epochs(const struct trainer *t, nn_error *error)
 {
     const char *path = t->options->resume;
     nn_safetensors *file = nn_safetensors_read(path, error);
-    if (!file)
-        return false;
-    const nn_stored *history = nn_safetensors_find(file, "training/numbers/history/train");
-    t->done = history && history->shape.rank == 1 ? (size_t)history->shape.dim[0] : 0;
+    const nn_stored *history =
+        file ? nn_safetensors_find(file, "training/numbers/history/train") : NULL;
+    size_t done = history ? history->size / sizeof(double) : 0;
+    bool good = file && done <= t->history.epochs;
+    if (file && !good)
+        nn_fail(error, "%s: %zu epochs are done, more than --epochs %zu", path, done,
+                t->history.epochs);
     nn_safetensors_free(file);
-    return t->done <= t->history.epochs ||
-           nn_fail(error, "%s: %zu epochs are done, more than --epochs %zu", path, t->done,
-                   t->history.epochs);
+    return good;
 }
 
 static bool resume(struct trainer *t, const struct houses *houses, nn_error *error)
 {
-    const char *path = t->options->resume;
-    double now[KEPT], then[KEPT];
-    if (!peek(t, error) || !exchange(t, then, false, error))
-        return false;
-    keep_options(t->options, now);
-    for (size_t i = 0; i < KEPT; i++)
-        if (now[i] != then[i])
-            return nn_fail(error, "%s: training began with another %s", path, kept_names[i]);
-    return (same_scaler(&houses->features, t->scaler[0], t->scaler[1]) &&
-            same_scaler(&houses->price, t->scaler[2], t->scaler[3])) ||
-           nn_fail(error, "%s: training began with other data", path);
+    return check_epochs(t, error) && exchange(t, false, error) &&
+           ((same_scaler(&houses->features, t->scaler[0], t->scaler[1]) &&
+             same_scaler(&houses->price, t->scaler[2], t->scaler[3])) ||
+            nn_fail(error, "%s: training began with other data", t->options->resume));
 }
 
 static bool exists(const char *path)

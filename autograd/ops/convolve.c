@@ -1,0 +1,455 @@
+/* Convolution, image by image and group by group.
+ *
+ * The windows of some rows of places are put side by side, (taps, places) with a tap for each
+ * weight of an output, as many rows as stay in cache; a product with the weights (outputs, taps)
+ * does the rest. Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for
+ * Document Processing", 2006. Gradients are the same products transposed.
+ *
+ * A group of one channel ("depthwise") has too few taps for a product: its image is laid out with
+ * its padding, and each tap is one pass over it, in which the places lie as far apart as they do in
+ * the image; what falls between them is not looked at. */
+#include "convolve.h"
+
+#include <string.h>
+
+enum { CACHED = 384 << 10 }; /* bytes of windows side by side */
+
+/* ---- Runs of elements ---- */
+
+/* Some elements, and how far each is from the next. */
+struct run_of {
+    void *at;
+    ptrdiff_t step;
+};
+
+struct loops {
+    void (*clear)(size_t n, struct run_of x);
+    void (*copy)(size_t n, struct run_of x, struct run_of y);
+    void (*add)(size_t n, double factor, struct run_of x, struct run_of y); /* y += factor * x */
+    double (*dot)(size_t n, const void *x, const void *y);
+};
+
+enum { LANES = 16 };
+
+#define DEFINE_LOOPS(real)                                                                         \
+    static void clear_##real(size_t n, struct run_of x)                                            \
+    {                                                                                              \
+        real *to = x.at;                                                                           \
+        for (size_t i = 0; i < n; i++, to += x.step)                                               \
+            *to = 0;                                                                               \
+    }                                                                                              \
+    static void copy_##real(size_t n, struct run_of x, struct run_of y)                            \
+    {                                                                                              \
+        const real *from = x.at;                                                                   \
+        real *to = y.at;                                                                           \
+        if (x.step == 1 && y.step == 1)                                                            \
+            memcpy(to, from, n * sizeof *to);                                                      \
+        else                                                                                       \
+            for (size_t i = 0; i < n; i++, from += x.step, to += y.step)                           \
+                *to = *from;                                                                       \
+    }                                                                                              \
+    static void add_##real(size_t n, double factor, struct run_of x, struct run_of y)              \
+    {                                                                                              \
+        const real *restrict from = x.at, f = (real)factor;                                        \
+        real *restrict to = y.at;                                                                  \
+        if (x.step == 1 && y.step == 1)                                                            \
+            for (size_t i = 0; i < n; i++)                                                         \
+                to[i] += f * from[i];                                                              \
+        else                                                                                       \
+            for (size_t i = 0; i < n; i++, from += x.step, to += y.step)                           \
+                *to += f * *from;                                                                  \
+    }                                                                                              \
+    static double dot_##real(size_t n, const void *x, const void *y)                               \
+    {                                                                                              \
+        const real *a = x, *b = y;                                                                 \
+        real lane[LANES] = {0};                                                                    \
+        double sum = 0.0;                                                                          \
+        for (; n >= LANES; n -= LANES, a += LANES, b += LANES)                                     \
+            for (int i = 0; i < LANES; i++)                                                        \
+                lane[i] += a[i] * b[i];                                                            \
+        for (size_t i = 0; i < n; i++)                                                             \
+            lane[i] += a[i] * b[i];                                                                \
+        for (int i = 0; i < LANES; i++)                                                            \
+            sum += (double)lane[i];                                                                \
+        return sum;                                                                                \
+    }                                                                                              \
+    static const struct loops loops_##real = {clear_##real, copy_##real, add_##real, dot_##real};
+
+DEFINE_LOOPS(float)
+DEFINE_LOOPS(double)
+
+/* ---- The work of one thread ---- */
+
+struct work {
+    ag_tape *tape;
+    const struct convolution *c;
+    const struct axis *axis;
+    const struct kernels *kernels;
+    const struct loops *loops;
+    enum convolved what;
+    char *x, *w, *y;   /* one of them is the result, the others are only read */
+    ptrdiff_t element; /* bytes */
+    char *windows, *workspace;
+};
+
+static int64_t places_of(const struct convolution *c)
+{
+    return c->window.axis[0].places * c->window.axis[1].places;
+}
+
+static int64_t kernel_of(const struct convolution *c)
+{
+    return c->window.axis[0].kernel * c->window.axis[1].kernel;
+}
+
+static int64_t taps_of(const struct convolution *c)
+{
+    return c->channels * kernel_of(c);
+}
+
+static bool depthwise(const struct convolution *c)
+{
+    return c->channels == 1 && c->groups > 1;
+}
+
+/* The windows are the image as it is. */
+static bool pointwise(const struct convolution *c)
+{
+    const struct axis *a = c->window.axis;
+    return kernel_of(c) == 1 && a[0].stride == 1 && a[1].stride == 1 && !a[0].padding &&
+           !a[1].padding;
+}
+
+/* Element `index` of something, counted in planes of so many elements. */
+static char *plane(const struct work *k, char *of, int64_t index, int64_t elements)
+{
+    return of + (ptrdiff_t)(index * elements) * k->element;
+}
+
+/* ---- Windows side by side ---- */
+
+/* The places of an axis at which tap number k is within the image, `size` wide. */
+static struct span inside(const struct axis *a, int64_t size, int64_t k)
+{
+    int64_t offset = k * a->dilation - a->padding; /* a place p reads p * stride + offset */
+    int64_t begin = offset < 0 ? (a->stride - 1 - offset) / a->stride : 0;
+    int64_t end = offset < size ? (size - 1 - offset) / a->stride + 1 : 0;
+    end = end < a->places ? end : a->places;
+    return (struct span){begin < end ? begin : end, end};
+}
+
+/* A tap over some rows of places: those at which it is within the image, and the first element that
+ * it sees there. Where places lie as the image's elements do, that is one run of `length`; else
+ * there are `runs`. */
+struct tap {
+    struct span y, x;
+    int64_t rows, cols, runs, length;
+    ptrdiff_t first, row; /* elements: of the image; from one run to the next */
+};
+
+static struct tap make_tap(const struct work *k, int64_t number, int64_t first, int64_t rows)
+{
+    const struct axis *a = k->axis;
+    const int64_t *size = k->c->size;
+    int64_t ky = number / a[1].kernel, kx = number % a[1].kernel;
+    struct tap t = {.y = inside(&a[0], size[0], ky),
+                    .x = inside(&a[1], size[1], kx),
+                    .rows = rows,
+                    .cols = a[1].places};
+    int64_t top = t.y.begin > first ? t.y.begin : first;
+    int64_t end = t.y.end < first + rows ? t.y.end : first + rows;
+    if (top >= end || t.x.begin == t.x.end)
+        top = end = first;
+    t.y = (struct span){top - first, end - first};
+    t.runs = end - top;
+    t.length = t.x.end - t.x.begin;
+    t.first = (ptrdiff_t)((top * a[0].stride + ky * a[0].dilation - a[0].padding) * size[1] +
+                          t.x.begin * a[1].stride + kx * a[1].dilation - a[1].padding);
+    t.row = (ptrdiff_t)(a[0].stride * size[1]);
+    if (t.runs && a[0].stride == 1 && a[1].stride == 1 && t.cols == size[1]) {
+        t.length += (t.runs - 1) * t.cols;
+        t.runs = 1;
+    }
+    return t;
+}
+
+/* Zeros where the tap is not within the image. */
+static void clear_outside(const struct work *k, const struct tap *t, char *tap)
+{
+    ptrdiff_t row = (ptrdiff_t)t->cols * k->element;
+    memset(tap, 0, (size_t)(t->y.begin * row));
+    memset(tap + t->y.end * row, 0, (size_t)((t->rows - t->y.end) * row));
+    for (int64_t i = 0; i < t->cols && t->y.begin < t->y.end; i++)
+        if (i < t->x.begin || i >= t->x.end)
+            k->loops->clear((size_t)(t->y.end - t->y.begin),
+                            (struct run_of){tap + t->y.begin * row + i * k->element, t->cols});
+}
+
+/* What the tap sees of an image goes to `tap`, (rows, cols); or back, added up. */
+static void move_tap(const struct work *k, const struct tap *t, char *image, char *tap, bool back)
+{
+    struct run_of here = {tap + (t->y.begin * t->cols + t->x.begin) * k->element, 1};
+    struct run_of there = {image + t->first * k->element, (ptrdiff_t)k->axis[1].stride};
+    if (back && t->runs == 1)
+        clear_outside(k, t, tap);
+    for (int64_t i = 0; i < t->runs; i++) {
+        if (back)
+            k->loops->add((size_t)t->length, 1.0, here, there);
+        else
+            k->loops->copy((size_t)t->length, there, here);
+        here.at = (char *)here.at + t->cols * k->element;
+        there.at = (char *)there.at + t->row * k->element;
+    }
+    if (!back)
+        clear_outside(k, t, tap);
+}
+
+static void move_windows(const struct work *k, int64_t first, int64_t rows, char *images, bool back)
+{
+    int64_t taps = kernel_of(k->c), image = k->c->size[0] * k->c->size[1];
+    for (int64_t i = 0; i < taps; i++) {
+        struct tap t = make_tap(k, i, first, rows);
+        for (int64_t channel = 0; channel < k->c->channels; channel++)
+            move_tap(k, &t, plane(k, images, channel, image),
+                     plane(k, k->windows, channel * taps + i, rows * t.cols), back);
+    }
+}
+
+/* Rows of places whose windows stay in cache. */
+static int64_t rows_at_once(const struct convolution *c, size_t element)
+{
+    const struct axis *a = c->window.axis;
+    int64_t rows = CACHED / (taps_of(c) * a[1].places * (int64_t)element);
+    return rows >= a[0].places || pointwise(c) ? a[0].places : rows < 1 ? 1 : rows;
+}
+
+/* Some rows of places of a group of an image: x and y are the group's, w is that of `outputs` of
+ * them. */
+static void convolve_rows(const struct work *k, int64_t first, int64_t rows, char *x, char *w,
+                          char *y, int64_t outputs, bool more)
+{
+    size_t n = (size_t)(rows * k->axis[1].places), taps = (size_t)taps_of(k->c);
+    size_t all = (size_t)places_of(k->c);
+    bool as_it_is = pointwise(k->c);
+    char *windows = as_it_is ? x : k->windows;
+    y += first * (ptrdiff_t)k->axis[1].places * k->element;
+    struct matmul p = {.m = (size_t)outputs,
+                       .n = n,
+                       .k = taps,
+                       .a = w,
+                       .lda = taps,
+                       .b = windows,
+                       .ldb = n,
+                       .c = y,
+                       .ldc = all,
+                       .activation = UNARY_COUNT,
+                       .workspace = k->workspace};
+    if (k->what == TO_INPUT) { /* windows = wᵀ @ y */
+        p.m = taps;
+        p.k = (size_t)outputs;
+        p.a_transposed = true;
+        p.b = y;
+        p.ldb = all;
+        p.c = windows;
+        p.ldc = n;
+        k->kernels->matmul(&p);
+        if (!as_it_is)
+            move_windows(k, first, rows, x, true);
+        return;
+    }
+    if (k->what == TO_WEIGHTS) { /* w = y @ windowsᵀ, added up */
+        p.n = taps;
+        p.k = n;
+        p.a = y;
+        p.lda = all;
+        p.b_transposed = true;
+        p.c = w;
+        p.ldc = taps;
+        p.accumulate = more;
+    }
+    if (!as_it_is)
+        move_windows(k, first, rows, x, false);
+    k->kernels->matmul(&p);
+}
+
+/* Outputs from ... to-1 of a group of an image. `more`: w has already some of what comes. */
+static void convolve_group(const struct work *k, int64_t image, int64_t group, int64_t from,
+                           int64_t to, bool more)
+{
+    const struct convolution *c = k->c;
+    int64_t number = image * c->groups + group, size = c->size[0] * c->size[1];
+    char *x = plane(k, k->x, number * c->channels, size);
+    char *y = plane(k, k->y, number * c->outputs + from, places_of(c));
+    char *w = plane(k, k->w, group * c->outputs + from, taps_of(c));
+    int64_t at_once = rows_at_once(c, (size_t)k->element), all = k->axis[0].places;
+    if (k->what == TO_INPUT && !pointwise(c))
+        memset(x, 0, (size_t)(c->channels * size) * (size_t)k->element);
+    for (int64_t first = 0; first < all; first += at_once)
+        convolve_rows(k, first, all - first < at_once ? all - first : at_once, x, w, y, to - from,
+                      more || first > 0);
+}
+
+/* ---- Depthwise ---- */
+
+/* An image with its padding, and the places in the same layout. */
+struct grid {
+    int64_t rows, cols;
+    size_t extent; /* from the first place to the last, both counted */
+};
+
+static struct grid grid_of(const struct convolution *c)
+{
+    const struct axis *a = c->window.axis;
+    int64_t rows = c->size[0] + 2 * a[0].padding, cols = c->size[1] + 2 * a[1].padding;
+    return (struct grid){rows, cols,
+                         (size_t)((a[0].places - 1) * a[0].stride * cols +
+                                  (a[1].places - 1) * a[1].stride + 1)};
+}
+
+/* Copies an image (or, with the places' strides, those) into a grid, or out of it. */
+static void lay_out(const struct work *k, const struct grid *g, char *grid, char *image,
+                    bool places, bool out)
+{
+    const struct axis *a = k->axis;
+    int64_t rows = places ? a[0].places : k->c->size[0], n = places ? a[1].places : k->c->size[1];
+    ptrdiff_t step = places ? (ptrdiff_t)a[1].stride : 1;
+    ptrdiff_t row = (ptrdiff_t)(places ? a[0].stride * g->cols : g->cols) * k->element;
+    if (!places)
+        grid += (ptrdiff_t)(a[0].padding * g->cols + a[1].padding) * k->element;
+    for (int64_t i = 0; i < rows; i++, grid += row, image += (ptrdiff_t)n * k->element) {
+        struct run_of inner = {grid, step}, outer = {image, 1};
+        k->loops->copy((size_t)n, out ? inner : outer, out ? outer : inner);
+    }
+}
+
+static double number_at(const struct work *k, const char *at)
+{
+    return k->element == sizeof(float) ? (double)*(const float *)(const void *)at
+                                       : *(const double *)(const void *)at;
+}
+
+static void set_number(const struct work *k, char *at, double value)
+{
+    if (k->element == sizeof(float))
+        *(float *)(void *)at = (float)value;
+    else
+        *(double *)(void *)at = value;
+}
+
+/* One pass over the grids for each tap. */
+static void depthwise_taps(const struct work *k, const struct grid *g, char *image, char *places,
+                           char *w, bool more)
+{
+    const struct axis *a = k->axis;
+    for (int64_t i = 0; i < kernel_of(k->c); i++, w += k->element) {
+        ptrdiff_t tap = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
+                                    i % a[1].kernel * a[1].dilation);
+        struct run_of x = {image + tap * k->element, 1}, y = {places, 1};
+        if (k->what == FORWARD)
+            k->loops->add(g->extent, number_at(k, w), x, y);
+        else if (k->what == TO_INPUT)
+            k->loops->add(g->extent, number_at(k, w), y, x);
+        else
+            set_number(k, w, k->loops->dot(g->extent, x.at, y.at) + (more ? number_at(k, w) : 0.0));
+    }
+}
+
+/* The outputs from ... to-1 of a channel of an image. */
+static void depthwise_group(const struct work *k, int64_t image, int64_t channel, int64_t from,
+                            int64_t to, bool more)
+{
+    const struct convolution *c = k->c;
+    struct grid g = grid_of(c);
+    size_t bytes = (size_t)(g.rows * g.cols * k->element);
+    int64_t number = image * c->groups + channel;
+    char *x = plane(k, k->x, number, c->size[0] * c->size[1]);
+    char *image_grid = k->windows, *place_grid = k->windows + bytes;
+    memset(image_grid, 0, 2 * bytes);
+    if (k->what != TO_INPUT)
+        lay_out(k, &g, image_grid, x, false, false);
+    for (int64_t o = from; o < to; o++) {
+        char *y = plane(k, k->y, number * c->outputs + o, places_of(c));
+        char *w = plane(k, k->w, channel * c->outputs + o, taps_of(c));
+        if (k->what != FORWARD)
+            lay_out(k, &g, place_grid, y, true, false);
+        else if (o > from)
+            memset(place_grid, 0, bytes);
+        depthwise_taps(k, &g, image_grid, place_grid, w, more);
+        if (k->what == FORWARD)
+            lay_out(k, &g, place_grid, y, true, true);
+    }
+    if (k->what == TO_INPUT)
+        lay_out(k, &g, image_grid, x, false, true);
+}
+
+/* ---- All of it ---- */
+
+static size_t windows_bytes(const struct convolution *c, size_t element)
+{
+    struct grid g = grid_of(c);
+    int64_t count = depthwise(c) ? 2 * g.rows * g.cols
+                                 : rows_at_once(c, element) * c->window.axis[1].places * taps_of(c);
+    return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
+}
+
+size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
+{
+    const struct kernels *k = tape->kernels;
+    size_t n = (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
+    size_t taps = (size_t)taps_of(c), outputs = (size_t)c->outputs;
+    const size_t sizes[] = {k->matmul_workspace(outputs, n, taps),
+                            k->matmul_workspace(taps, n, outputs),
+                            k->matmul_workspace(outputs, taps, n)};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !depthwise(c); i++)
+        most = sizes[i] > most ? sizes[i] : most;
+    return windows_bytes(c, k->element) + most;
+}
+
+double convolve_work(const struct convolution *c)
+{
+    double products =
+        (double)c->images * (double)(c->groups * c->outputs * taps_of(c)) * (double)places_of(c);
+    return (depthwise(c) ? 0.12 : 0.025) * products;
+}
+
+/* Images first ... first+count-1; or, of the weights, those outputs of all groups: a sum over the
+ * images is made by one thread, in order. */
+static void convolve_share(void *context, size_t first, size_t count, int thread)
+{
+    struct work k = *(const struct work *)context;
+    const struct convolution *c = k.c;
+    bool weights = k.what == TO_WEIGHTS;
+    int64_t begin = (int64_t)first, end = begin + (int64_t)count, outputs = c->outputs;
+    k.windows = workspace_of(k.tape, thread);
+    k.workspace = k.windows + windows_bytes(c, (size_t)k.element);
+    for (int64_t image = weights ? 0 : begin; image < (weights ? c->images : end); image++)
+        for (int64_t group = 0; group < c->groups; group++) {
+            int64_t from = weights ? begin - group * outputs : 0;
+            int64_t to = weights ? end - group * outputs : outputs;
+            from = from > 0 ? from : 0;
+            to = to < outputs ? to : outputs;
+            if (from < to)
+                (depthwise(c) ? depthwise_group : convolve_group)(&k, image, group, from, to,
+                                                                  image > 0);
+        }
+}
+
+void convolve(ag_tape *tape, const struct convolution *c, enum convolved what, void *x, void *w,
+              void *y)
+{
+    struct work k = {.tape = tape,
+                     .c = c,
+                     .axis = c->window.axis,
+                     .kernels = tape->kernels,
+                     .loops = tape->dtype == AG_F32 ? &loops_float : &loops_double,
+                     .what = what,
+                     .x = x,
+                     .w = w,
+                     .y = y,
+                     .element = (ptrdiff_t)element_size(tape)};
+    int threads = threads_for(tape, convolve_work(c));
+    threads = threads > 1 ? give_workspaces(tape, threads, tape->workspace.size) : 1;
+    int64_t n = what == TO_WEIGHTS ? c->groups * c->outputs : c->images;
+    run_shares(tape, threads, (size_t)n, 1, convolve_share, &k);
+}

@@ -1,0 +1,43 @@
+/* A kernel that moves over images, and the arithmetic of convolving with it. */
+#ifndef TAPEGRAD_CONVOLVE_H
+#define TAPEGRAD_CONVOLVE_H
+
+#include "ops.h"
+
+/* One axis of the images: the kernel's size, how it moves, and in how many places it stands. */
+struct axis {
+    int64_t kernel, stride, padding, dilation, places;
+};
+
+/* From begin to end-1. */
+struct span {
+    int64_t begin, end;
+};
+
+/* A kernel over `count` axes, as the user sees it; axis holds always two. */
+struct window {
+    int count;
+    struct axis axis[2];
+};
+
+/* y (N, groups * outputs, places) = x (N, groups * channels, size) * w (groups * outputs, channels,
+ * kernel): what is constant about it. */
+struct convolution {
+    struct window window;
+    int64_t images, groups, channels, outputs;
+    int64_t size[2];
+    ag_shape x, w;
+};
+
+/* It is linear in both, so that three ops are each other's gradients: y of x and w; what a gradient
+ * of y makes of x; and what it makes of w. */
+enum convolved { FORWARD, TO_INPUT, TO_WEIGHTS };
+
+/* One of x, w and y is the result; the others are only read. */
+void convolve(ag_tape *tape, const struct convolution *c, enum convolved what, void *x, void *w,
+              void *y);
+
+size_t convolve_workspace(const ag_tape *tape, const struct convolution *c);
+double convolve_work(const struct convolution *c); /* nanoseconds, about */
+
+#endif
