@@ -212,7 +212,8 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, c
                 tile_spread(&t);
             else
                 run_tile(rows, o.vecs, &t);
-            strip += strip ? STRIP * k : 0;
+            if (strip)
+                strip += STRIP * k;
         }
     }
 }

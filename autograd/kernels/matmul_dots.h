@@ -63,13 +63,13 @@ INLINE void dots(const char *a, size_t row, const real *x, size_t k, real sums[D
     for (; k >= LANES; k -= LANES, a += sizeof(vec), x += LANES) {
         const vec y = load(x);
         foreach (i, DOTS)
-            sum[i] += load((const real *)(a + i * row)) * y;
+            sum[i] = multiply_add(load((const real *)(a + i * row)), y, sum[i]);
     }
     if (k > 0) {
         const struct part part = first(k);
         const vec y = load_first(x, part);
         foreach (i, DOTS)
-            sum[i] += load_first((const real *)(a + i * row), part) * y;
+            sum[i] = multiply_add(load_first((const real *)(a + i * row), part), y, sum[i]);
     }
     sums_of(sum, sums);
 }

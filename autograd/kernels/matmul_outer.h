@@ -50,7 +50,7 @@ INLINE void outer_columns(const struct outer *o, const size_t vecs, const bool i
         const real factor = *(const real *)a;
         foreach (v, vecs) {
             const real *y = (const real *)gate + v * LANES;
-            vec z = 0 + factor * x[v];
+            vec z = multiply_add(splat(factor), x[v], (vec){0});
             if (slope != BINARY_COUNT)
                 z = through_slope(slope, z, is_part ? load_first(y, part) : load(y));
             if (is_part)

@@ -94,7 +94,7 @@ INLINE void tile_step(vec sum[TILE_ROWS][WIDE], const char *a, size_t a_row, con
             x[0] = load_lanes(PLACE(b, j, b_last), is_part, part);
             LOADED_ONCE(x[0]);
             foreach (i, rows)
-                sum[i][j] += y[i] * x[0];
+                sum[i][j] = multiply_add(y[i], x[0], sum[i][j]);
         }
         return;
     }
@@ -103,7 +103,7 @@ INLINE void tile_step(vec sum[TILE_ROWS][WIDE], const char *a, size_t a_row, con
     foreach (i, rows) {
         y[0] = load_factor(a + i * a_row, spread);
         foreach (j, vecs)
-            sum[i][j] += y[0] * x[j];
+            sum[i][j] = multiply_add(y[0], x[j], sum[i][j]);
     }
 }
 
