@@ -2,7 +2,7 @@
  * message.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         tests/fuzz/fuzz_csv.c nn/csv.c nn/csv_columns.c -o fuzz_csv -lm && ./fuzz_csv */
+ *         tests/fuzz/fuzz_csv.c nn/{csv,csv_columns,bytes,atomic_file}.c -lm && ./a.out */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         tests/fuzz/fuzz_idx.c nn/{idx,inflate,bytes,atomic_file,csv}.c -lm && ./a.out */
+ *         tests/fuzz/fuzz_idx.c nn/{idx,inflate,bytes,atomic_file}.c -lm && ./a.out */
 #include <stdlib.h>
 #include <string.h>
 

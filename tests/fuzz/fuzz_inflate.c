@@ -1,7 +1,7 @@
 /* Any bytes as a DEFLATE stream: no more output than was allowed, no byte read behind the end.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         tests/fuzz/fuzz_inflate.c nn/{inflate,bytes,atomic_file,csv}.c -lm && ./a.out */
+ *         tests/fuzz/fuzz_inflate.c nn/{inflate,bytes,atomic_file}.c -lm && ./a.out */
 #include <stdlib.h>
 
 #include "nn/bytes.h"

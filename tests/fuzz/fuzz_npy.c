@@ -1,7 +1,7 @@
 /* Any bytes as an .npy file: refused with a message that names the file, or an array.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         tests/fuzz/fuzz_npy.c nn/{npy,bytes,atomic_file,csv}.c -lm && ./a.out */
+ *         tests/fuzz/fuzz_npy.c nn/{npy,json,bytes,atomic_file}.c -lm && ./a.out */
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * which is refused or read.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         tests/fuzz/fuzz_npz.c nn/{npz,npy,inflate,bytes,atomic_file,csv}.c -lm && ./a.out */
+ *         tests/fuzz/fuzz_npz.c nn/{npz,npy,json,inflate,bytes,atomic_file}.c -lm && ./a.out */
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * gives can be read to the end, covers the data, and is found by name.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         tests/fuzz/fuzz_safetensors.c nn/{safetensors,json,bytes,atomic_file,csv}.c -lm &&
+ *         tests/fuzz/fuzz_safetensors.c nn/{safetensors,json,bytes,atomic_file}.c -lm &&
  * ./a.out */
 #include <stdlib.h>
 #include <string.h>
