@@ -58,7 +58,7 @@ static bool same_call(const ag_tape *tape, const struct op *op, const ag_tensor 
 /* That it was made with this name: one given later, by ag_name, lies after `to`. */
 static bool has_own_name(const struct record *r, const char *name)
 {
-    return r->name && r->name < r->to && r->name >= (const char *)r->data && !strcmp(r->name, name);
+    return r->name && r->name >= r->from && r->name < r->to && !strcmp(r->name, name);
 }
 
 static bool same_leaf(const ag_tape *tape, const struct op *op, const char *name,
