@@ -4,17 +4,6 @@
 
 #include <string.h>
 
-/* glibc knows what the processor can do; elsewhere, the compiler's own library finds out. */
-#if defined(__x86_64__) && defined(__has_include)
-#if __has_include(<sys/platform/x86.h>)
-#include <sys/platform/x86.h>
-#define SUPPORTS(FEATURE, name) CPU_FEATURE_ACTIVE(FEATURE)
-#endif
-#endif
-#ifndef SUPPORTS
-#define SUPPORTS(FEATURE, name) __builtin_cpu_supports(name)
-#endif
-
 extern const struct kernels kernels_baseline_32, kernels_baseline_64;
 extern const struct kernels kernels_avx2_32, kernels_avx2_64;
 extern const struct kernels kernels_avx512_32, kernels_avx512_64;
@@ -27,15 +16,16 @@ static bool wanted(const char *isa, const char *name)
 #ifdef KERNELS_AVX2
 static bool runs_avx2(void)
 {
-    return SUPPORTS(AVX2, "avx2") && SUPPORTS(FMA, "fma");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
 #ifdef KERNELS_AVX512
 static bool runs_avx512(void)
 {
-    return SUPPORTS(AVX512F, "avx512f") && SUPPORTS(AVX512DQ, "avx512dq") &&
-           SUPPORTS(AVX512VL, "avx512vl") && SUPPORTS(AVX512BW, "avx512bw") && SUPPORTS(FMA, "fma");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("fma");
 }
 #endif
 
