@@ -376,6 +376,7 @@ bool blocks_note(ag_tape *tape, struct record *r)
     size_t size = (size_t)r->count * element_size(tape);
     if (!r->cut_operands || rows_of(tape, r) < ROWS)
         return true;
+    r->sums_chunks = r->sums_rows && rows_of(tape, r) > ROWS;
     if (r->sums_rows) /* a block's sum, and one for each chunk but the first */
         return scratch_grow(tape, &tape->partial, size * (size_t)chunks_of(rows_of(tape, r)));
     r->worth_blocks = size >= WORTH;

@@ -78,7 +78,7 @@ static inline void run_record(ag_tape *tape, struct record *r)
 {
     if (!r->op->forward || (r->op->random && tape->checking))
         return;
-    if (r->sums_rows && rows_of(tape, r) > ROWS)
+    if (r->sums_chunks)
         run_sum_of_rows(tape, r);
     else
         r->op->forward(tape, r);

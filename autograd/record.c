@@ -216,7 +216,8 @@ static ag_tensor append(struct call *call, char *from)
     r->role = 0;
     r->cut_operands = (uint8_t)cut;
     r->sums_rows = cut && sums_rows;
-    r->worth_blocks = r->elided = r->pinned = r->moved = r->trainable = r->needed = false;
+    r->sums_chunks = r->worth_blocks = r->elided = r->pinned = r->moved = r->trainable = r->needed =
+        false;
     r->name = NULL;
     r->attr = call->attr;
     r->count = count;

@@ -46,6 +46,7 @@ struct record {
     uint8_t role;
     uint8_t cut_operands; /* goes row by row: operands cut likewise, a bit for each; 0: does not */
     bool sums_rows;       /* and sums over the rows */
+    bool sums_chunks;     /* which are more than a block */
     bool worth_blocks;    /* and has rows enough to be run in blocks */
     bool elided;          /* its values were not stored */
     bool pinned;          /* somebody looked: they are to be stored */
