@@ -264,8 +264,8 @@ static void run_group(ag_tape *tape)
     for (const struct step *s = group->step, *last = s + group->count; s < last; s++) {
         if (s->slot)
             s->out->elided = tape->elided = true;
-        for (int i = 0; i < MOST_JOINED && s->joined[i]; i++)
-            s->joined[i]->elided = tape->elided = true;
+        for (int i = 0; i < MOST_FUSED && s->fused_records[i]; i++)
+            s->fused_records[i]->elided = tape->elided = true;
     }
 }
 
