@@ -281,11 +281,10 @@ static bool begin(struct run *r)
                        before);
     h->best = (size_t)r->state[BEST];
     nn_progress_begin(&r->progress, o->progress, o->epochs, r->batches.count);
-    r->progress.epoch = before;
-    r->progress.train = before ? h->train[before - 1] : (double)NAN;
-    r->progress.validation = before ? h->validation[before - 1] : (double)NAN;
-    r->progress.done = r->progress.skipped =
-        before * r->batches.count + (size_t)r->batches.position.offset;
+    nn_progress_resume(&r->progress, before,
+                       before * r->batches.count + (size_t)r->batches.position.offset,
+                       before ? h->train[before - 1] : (double)NAN,
+                       before ? h->validation[before - 1] : (double)NAN);
     return true;
 }
 

@@ -29,6 +29,14 @@ void nn_progress_begin(nn_progress *p, FILE *out, size_t epochs, size_t rows_per
                        .start = nn_seconds()};
 }
 
+void nn_progress_resume(nn_progress *p, size_t epoch, size_t rows, double train, double validation)
+{
+    p->epoch = epoch;
+    p->done = p->skipped = rows;
+    p->train = train;
+    p->validation = validation;
+}
+
 static size_t terminal_width(FILE *out)
 {
     struct winsize size;
@@ -68,7 +76,7 @@ static size_t write_losses(char *text, size_t size, const nn_progress *p)
 
 static void write_bar(const nn_progress *p, size_t width)
 {
-    size_t full = p->done * width / p->rows;
+    size_t full = p->done < p->rows ? p->done * width / p->rows : width;
     fputs(p->colour ? "\033[36m" : "", p->out);
     for (size_t i = 0; i < width; i++) {
         if (i == full)
@@ -83,7 +91,7 @@ static void draw(nn_progress *p)
 {
     char head[60], text[30], tail[160];
     double speed = rows_per_second(p);
-    double left = speed > 0.0 ? (double)(p->rows - p->done) / speed : 0.0;
+    double left = speed > 0.0 && p->done < p->rows ? (double)(p->rows - p->done) / speed : 0.0;
     unsigned seconds = (unsigned)(left < 3.6e6 ? left + 0.5 : 3.6e6);
     write_speed(text, sizeof text, speed);
     snprintf(head, sizeof head, "epoch %*zu/%zu ", p->digits,
