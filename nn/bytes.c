@@ -105,24 +105,18 @@ void nn_bytes_free(struct nn_bytes *bytes)
 }
 
 /* NULL, or why not. */
-static const char *read_stream(struct nn_bytes *bytes, FILE *stream)
+static const char *read_file(struct nn_bytes *bytes, const char *path)
 {
+    FILE *stream = path ? fopen(path, "rb") : NULL;
+    if (!stream)
+        return path ? strerror(errno) : "no name (NULL)";
     size_t read = 1;
     while (read > 0 && nn_bytes_reserve(bytes, (size_t)1 << 16)) {
         read = fread(bytes->at + bytes->size, 1, bytes->capacity - bytes->size, stream);
         bytes->size += read;
     }
-    return ferror(stream) ? strerror(errno) : NULL;
-}
-
-static const char *read_file(struct nn_bytes *bytes, const char *path)
-{
-    FILE *stream = path ? fopen(path, "rb") : NULL;
-    const char *problem = stream ? read_stream(bytes, stream)
-                          : path ? strerror(errno)
-                                 : "no name (NULL)";
-    if (stream)
-        fclose(stream);
+    const char *problem = ferror(stream) ? strerror(errno) : NULL;
+    fclose(stream);
     return problem;
 }
 
@@ -181,24 +175,17 @@ static double single(uint32_t bits)
     return (double)value;
 }
 
-static double real(uint64_t bits, size_t size)
-{
-    if (size == 2)
-        return half((unsigned)bits);
-    if (size == 4)
-        return single((uint32_t)bits);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 double nn_element_at(const struct nn_element *element, const unsigned char *at)
 {
     uint64_t bits = nn_integer_at(at, element->size, element->big);
     uint64_t sign = (uint64_t)1 << (8 * element->size - 1);
+    double value;
     switch (element->kind) {
     case 'f':
-        return real(bits, element->size);
+        memcpy(&value, &bits, sizeof value);
+        return element->size == 2   ? half((unsigned)bits)
+               : element->size == 4 ? single((uint32_t)bits)
+                                    : value;
     case 'B':
         return single((uint32_t)bits << 16);
     case 'i': /* two's complement: the sign's bit counts negative */
@@ -322,32 +309,32 @@ bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_p
     return good;
 }
 
-static int compare_names(const void *a, const void *b)
+/* ---- Names ---- */
+
+int nn_compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-bool nn_find_twin(const char *const *names, size_t step, size_t count, const char **twin)
+const char *nn_sort_names(void *items, size_t count, size_t size)
 {
-    const char **sorted = malloc(count * sizeof *sorted + 1);
-    *twin = NULL;
-    if (!sorted)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        memcpy(&sorted[i], (const char *)names + i * step, sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, compare_names);
-    for (size_t i = 1; i < count && !*twin; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0)
-            *twin = sorted[i];
-    free(sorted);
-    return true;
+    const char *twin = NULL, *at = items;
+    if (count)
+        qsort(items, count, size, nn_compare_names);
+    for (size_t i = 1; i < count && !twin; i++)
+        if (nn_compare_names(at + (i - 1) * size, at + i * size) == 0)
+            memcpy(&twin, at + i * size, sizeof twin);
+    return twin;
 }
 
-bool nn_check_names(const char *const *names, size_t step, size_t count,
-                    const struct nn_source *source)
+bool nn_check_names(const void *items, size_t count, size_t size, const struct nn_source *source)
 {
-    const char *twin;
-    if (!nn_find_twin(names, step, count, &twin))
+    void *copy = malloc(count * size + 1);
+    if (!copy)
         return nn_out_of_memory(source);
+    if (count)
+        memcpy(copy, items, count * size);
+    const char *twin = nn_sort_names(copy, count, size);
+    free(copy);
     return !twin || nn_refuse(source, "two have the name '%.80s'", twin);
 }

@@ -92,11 +92,14 @@ bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_p
 /* Appends the .npy image of an array to none. */
 void nn_npy_print(struct nn_bytes *bytes, const nn_array *array);
 
-/* Of `count` names, which lie `step` bytes apart in an array of structs: one that is there twice,
- * or NULL. False when out of memory. */
-bool nn_find_twin(const char *const *names, size_t step, size_t count, const char **twin);
-bool nn_check_names(const char *const *names, size_t step, size_t count,
-                    const struct nn_source *source); /* that there is none */
+/* For qsort and bsearch: names, or structs that begin with theirs. */
+int nn_compare_names(const void *a, const void *b);
+
+/* Sorts `count` of these, of `size` bytes each; a name that is there twice, or NULL. */
+const char *nn_sort_names(void *items, size_t count, size_t size);
+
+/* That there is none; sorts a copy. */
+bool nn_check_names(const void *items, size_t count, size_t size, const struct nn_source *source);
 
 bool nn_same_shape(const ag_shape *a, const ag_shape *b);
 

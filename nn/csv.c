@@ -116,14 +116,13 @@ static bool scan_row(struct reader *r)
 /* The names of the columns are the first cells. */
 static bool check_names(nn_csv *csv, nn_error *error)
 {
-    const char *twin = NULL;
     const char **names = malloc(csv->columns * sizeof *names);
-    for (size_t i = 0; names && i < csv->columns; i++)
-        names[i] = csv->text + ((const size_t *)(void *)csv->numbers.at)[i];
-    bool known = names && nn_find_twin(names, sizeof *names, csv->columns, &twin);
-    free(names);
-    if (!known)
+    if (!names)
         return nn_fail(error, "%s: out of memory", csv->name);
+    for (size_t i = 0; i < csv->columns; i++)
+        names[i] = csv->text + ((const size_t *)(void *)csv->numbers.at)[i];
+    const char *twin = nn_sort_names(names, csv->columns, sizeof *names);
+    free(names);
     return !twin || nn_fail(error, "%s:1: two columns have the name '%.40s'", csv->name, twin);
 }
 

@@ -1,6 +1,6 @@
 /* The columns of a CSV: as numbers, as categories. */
 #define _POSIX_C_SOURCE 200809L /* newlocale */
-#include "data.h"
+#include "bytes.h"
 
 #include <limits.h>
 #include <locale.h>
@@ -89,11 +89,6 @@ bool nn_csv_numbers(const nn_csv *csv, size_t column, double *out, size_t *missi
 
 /* ---- Categories ---- */
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Copies the texts into one block: the pointers, then the characters. */
 static char **copy_texts(const char **texts, size_t count)
 {
@@ -122,14 +117,14 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
         if (*text)
             texts[present++] = text;
     }
-    qsort(texts, present, sizeof *texts, compare_texts);
+    qsort(texts, present, sizeof *texts, nn_compare_names);
     for (size_t i = 0; i < present; i++)
         if (count == 0 || strcmp(texts[count - 1], texts[i]) != 0)
             texts[count++] = texts[i];
     *categories = (nn_categories){count, rows - present, copy_texts(texts, count)};
     for (size_t i = 0; i < rows; i++) {
         const char *text = nn_csv_text(csv, i, column);
-        const char **found = bsearch(&text, texts, count, sizeof *texts, compare_texts);
+        const char **found = bsearch(&text, texts, count, sizeof *texts, nn_compare_names);
         codes[i] = found ? (int)(found - texts) : -1;
     }
     free(texts);

@@ -124,7 +124,7 @@ static bool read_directory(nn_npz *npz)
     if (offset > before || size != before - offset)
         return nn_refuse(&npz->source, "the directory is not where its end says");
     return read_members(npz, npz->bytes.at + offset, end, count) &&
-           nn_check_names(&npz->members->name, sizeof *npz->members, count, &npz->source);
+           nn_check_names(npz->members, count, sizeof *npz->members, &npz->source);
 }
 
 /* ---- The archive ---- */
@@ -262,7 +262,7 @@ static bool check_write(const char *const *names, const nn_array *arrays, size_t
     }
     if (count >= 0xffff || total >= UINT32_MAX)
         return nn_refuse(source, "more than 4 GiB or 65534 arrays would take zip64");
-    return nn_check_names(names, sizeof *names, count, source);
+    return nn_check_names(names, count, sizeof *names, source);
 }
 
 bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count, const char *path,

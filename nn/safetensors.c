@@ -155,12 +155,6 @@ static bool read_header(struct reader *r)
 
 /* ---- The tensors together ---- */
 
-/* Of tensors and of metadata: both begin with their name. */
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Empty tensors stand before the one that begins where they do. */
 static int by_place(const void *a, const void *b)
 {
@@ -192,19 +186,12 @@ static bool check_cover(const struct reader *r)
 
 static bool check_names(const struct reader *r)
 {
-    nn_stored *t = r->file->tensors;
-    nn_metadata *m = r->file->metadata;
-    if (t)
-        qsort(t, r->file->count, sizeof *t, by_name);
-    if (m)
-        qsort(m, r->file->metadata_count, sizeof *m, by_name);
-    for (size_t i = 1; i < r->file->count; i++)
-        if (strcmp(t[i - 1].name, t[i].name) == 0)
-            return nn_refuse(&r->source, "tensor '%.80s': the name is there twice", t[i].name);
-    for (size_t i = 1; i < r->file->metadata_count; i++)
-        if (strcmp(m[i - 1].key, m[i].key) == 0)
-            return nn_refuse(&r->source, "__metadata__: '%.80s' is there twice", m[i].key);
-    return true;
+    nn_safetensors *f = r->file;
+    const char *twin = nn_sort_names(f->tensors, f->count, sizeof *f->tensors);
+    if (twin)
+        return nn_refuse(&r->source, "tensor '%.80s': the name is there twice", twin);
+    twin = nn_sort_names(f->metadata, f->metadata_count, sizeof *f->metadata);
+    return !twin || nn_refuse(&r->source, "__metadata__: '%.80s' is there twice", twin);
 }
 
 /* ---- The file ---- */
@@ -285,7 +272,8 @@ void nn_safetensors_free(nn_safetensors *file)
 const nn_stored *nn_safetensors_find(const nn_safetensors *file, const char *name)
 {
     nn_stored key = {.name = name};
-    return file->count ? bsearch(&key, file->tensors, file->count, sizeof key, by_name) : NULL;
+    return file->count ? bsearch(&key, file->tensors, file->count, sizeof key, nn_compare_names)
+                       : NULL;
 }
 
 bool nn_stored_element(const nn_stored *tensor, struct nn_element *element)
@@ -372,9 +360,8 @@ static bool check_write(const nn_stored *t, size_t count, const nn_metadata *met
         if (strcmp(t[i].name, "__metadata__") == 0)
             return nn_refuse(source, "no tensor may have the name __metadata__");
     }
-    return (!count || nn_check_names(&t->name, sizeof *t, count, source)) &&
-           (!metadata_count ||
-            nn_check_names(&metadata->key, sizeof *metadata, metadata_count, source));
+    return nn_check_names(t, count, sizeof *t, source) &&
+           nn_check_names(metadata, metadata_count, sizeof *metadata, source);
 }
 
 static bool check_header(const struct nn_bytes *header, const struct nn_source *source)
