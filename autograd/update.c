@@ -14,6 +14,12 @@ static inline bool is_like(ag_tensor w, const struct record *rw, ag_tensor x,
     return false;
 }
 
+static bool no_options(ag_tape *tape, const char *who)
+{
+    ag_fail(tape, "%s: no options (NULL)", who);
+    return false;
+}
+
 /* What is not finite makes NaN of 0. */
 static bool all_finite(ag_tape *tape, const char *who, const double *options, size_t count)
 {
@@ -75,6 +81,8 @@ static void share_pass(ag_tape *tape, size_t count, struct pass *pass)
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
 {
     static const char who[] = "update_sgd";
+    if (!o)
+        return no_options(w.tape, who);
     bool moves = o->momentum != 0.0;
     const double options[] = {o->rate, o->momentum, o->weight_decay, o->scale};
     struct record *r = resolve(w, who), *gradient = find(g), *m = moves ? find(velocity) : NULL;
@@ -105,6 +113,8 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
 bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag_adam *o)
 {
     static const char who[] = "update_adam";
+    if (!o)
+        return no_options(w.tape, who);
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
     struct record *r = resolve(w, who), *gradient = find(g), *first = find(m), *second = find(v);
     if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||

@@ -24,6 +24,14 @@ bool nn_fail(nn_error *error, const char *format, ...)
     return false;
 }
 
+bool nn_given(nn_error *error, const char *who, const void *const *pointers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!pointers[i])
+            return nn_fail(error, "%s: an argument is NULL", who);
+    return true;
+}
+
 const char *nn_shown(const char *name)
 {
     const size_t longest = 200;
@@ -49,7 +57,7 @@ bool nn_out_of_memory(const struct nn_source *source)
 const char *nn_shape_print(char *text, const ag_shape *shape)
 {
     int used = snprintf(text, NN_SHAPE_TEXT, "(");
-    for (int i = 0; i < shape->rank; i++)
+    for (int i = 0; i < shape->rank && i < AG_MAX_RANK; i++)
         used += snprintf(text + used, (size_t)(NN_SHAPE_TEXT - used), "%s%lld", i ? ", " : "",
                          (long long)shape->dim[i]);
     snprintf(text + used, (size_t)(NN_SHAPE_TEXT - used), shape->rank == 1 ? ",)" : ")");
@@ -126,7 +134,7 @@ bool nn_bytes_get(struct nn_bytes *bytes, const struct nn_memory *memory,
     *bytes = (struct nn_bytes){0};
     const char *problem = NULL;
     if (memory)
-        nn_bytes_append(bytes, memory->at, memory->size);
+        nn_bytes_append(bytes, memory->at, memory->at ? memory->size : 0);
     else
         problem = read_file(bytes, source->name);
     nn_bytes_append(bytes, "", 1);
@@ -232,13 +240,12 @@ void nn_bytes_little(struct nn_bytes *bytes, const void *data, size_t size, size
 bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes)
 {
     size_t product = size, most = PTRDIFF_MAX;
-    bool empty = false, fits = true;
-    for (int i = 0; i < shape->rank; i++) {
+    bool empty = false, fits = shape->rank >= 0 && shape->rank <= AG_MAX_RANK;
+    for (int i = 0; i < shape->rank && fits; i++) {
         uint64_t n = (uint64_t)shape->dim[i];
         empty |= n == 0;
-        fits &= n == 0 || (n <= most && product <= most / n);
-        if (fits && n)
-            product *= (size_t)n;
+        fits = n == 0 || (n <= most && product <= most / n);
+        product *= fits && n ? (size_t)n : 1;
     }
     *bytes = empty ? 0 : product;
     return fits;
@@ -254,9 +261,24 @@ bool nn_same_shape(const ag_shape *a, const ag_shape *b)
 
 void nn_array_free(nn_array *array)
 {
+    if (!array)
+        return;
     free(array->f32);
     free(array->f64);
     *array = (nn_array){0};
+}
+
+bool nn_array_check(const nn_array *array, const struct nn_source *source)
+{
+    char shape[NN_SHAPE_TEXT];
+    size_t count;
+    if (!array)
+        return nn_refuse(source, "no array (NULL)");
+    bool fits = nn_shape_bytes(&array->shape, 1, &count) && count == array->count;
+    return (fits && (!count || array->f32 || array->f64)) ||
+           nn_refuse(source, "an array whose %zu elements are not %s",
+                     array->f32 || array->f64 ? array->count : 0,
+                     nn_shape_print(shape, &array->shape));
 }
 
 static bool allocate(nn_array *array, ag_dtype dtype, const ag_shape *shape)
@@ -329,6 +351,10 @@ const char *nn_sort_names(void *items, size_t count, size_t size)
 
 bool nn_check_names(const void *items, size_t count, size_t size, const struct nn_source *source)
 {
+    const char *at = items;
+    for (size_t i = 0; i < count; i++)
+        if (!at || !*(const char *const *)(const void *)(at + i * size))
+            return nn_refuse(source, "a name is NULL");
     void *copy = malloc(count * size + 1);
     if (!copy)
         return nn_out_of_memory(source);

@@ -18,6 +18,12 @@ struct nn_source {
 bool nn_refuse(const struct nn_source *source, const char *format, ...) AG_PRINTF(2, 3);
 bool nn_out_of_memory(const struct nn_source *source);
 
+/* False, with a message, if one of the pointers is NULL. */
+#define NN_GIVEN(error, who, ...)                                                                  \
+    nn_given(error, who, (const void *const[]){__VA_ARGS__},                                       \
+             sizeof((const void *const[]){__VA_ARGS__}) / sizeof(void *))
+bool nn_given(nn_error *error, const char *who, const void *const *pointers, size_t count);
+
 /* Of a name, as much as is shown. */
 const char *nn_shown(const char *name);
 
@@ -88,6 +94,9 @@ typedef bool nn_array_parser(nn_array *array, ag_dtype dtype, const char *name, 
                              size_t size, nn_error *error);
 bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_parser *parse,
                    nn_error *error);
+
+/* That an array is as its shape says. */
+bool nn_array_check(const nn_array *array, const struct nn_source *source);
 
 /* Appends the .npy image of an array to none. */
 void nn_npy_print(struct nn_bytes *bytes, const nn_array *array);

@@ -100,6 +100,19 @@ static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, 
     return nn_list_finish(list, source);
 }
 
+/* False, with the message, when it cannot be saved to or loaded from. */
+static bool usable(const nn_checkpoint *c, const struct nn_source *source)
+{
+    if (!NN_GIVEN(source->error, "checkpoint", c) || !nn_usable(c->params, source))
+        return false;
+    for (size_t i = 0; i < c->numbers_count; i++) {
+        const nn_numbers *n = c->numbers ? &c->numbers[i] : NULL;
+        if (!n || !n->name || (!n->values && (n->count || n->most)))
+            return nn_refuse(source, "numbers without a name or values (NULL)");
+    }
+    return true;
+}
+
 /* ---- Saving ---- */
 
 bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *error)
@@ -108,7 +121,7 @@ bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *erro
     const struct nn_source source = {path, error};
     struct nn_list list = {0};
     size_t own;
-    if (!nn_usable(c->params, &source))
+    if (!usable(c, &source))
         return false;
     struct snapshot s = {.step = c->step,
                          .params_rng = *nn_params_rng(c->params),
@@ -219,7 +232,7 @@ static bool load(nn_checkpoint *c, const nn_safetensors *file, const struct nn_s
 bool nn_load_checkpoint(nn_checkpoint *c, const char *path, nn_error *error)
 {
     const struct nn_source source = {path, error};
-    if (!nn_usable(c->params, &source))
+    if (!usable(c, &source))
         return false;
     nn_safetensors *file = nn_safetensors_read(path, error);
     bool good = file && check_format(file, &source) && load(c, file, &source);

@@ -192,36 +192,39 @@ void nn_csv_free(nn_csv *csv)
 
 const char *nn_csv_file(const nn_csv *csv)
 {
-    return csv->name;
+    return csv ? csv->name : nn_shown(NULL);
 }
 
 size_t nn_csv_rows(const nn_csv *csv)
 {
-    return csv->rows;
+    return csv ? csv->rows : 0;
 }
 
 size_t nn_csv_columns(const nn_csv *csv)
 {
-    return csv->columns;
+    return csv ? csv->columns : 0;
 }
 
 const char *nn_csv_name(const nn_csv *csv, size_t column)
 {
-    return csv->text + csv->cells[column];
+    return column < nn_csv_columns(csv) ? csv->text + csv->cells[column] : "";
 }
 
 const char *nn_csv_text(const nn_csv *csv, size_t row, size_t column)
 {
-    return csv->text + csv->cells[(row + 1) * (csv->columns + 1) + column];
+    bool there = row < nn_csv_rows(csv) && column < csv->columns;
+    return there ? csv->text + csv->cells[(row + 1) * (csv->columns + 1) + column] : "";
 }
 
 size_t nn_csv_line(const nn_csv *csv, size_t row)
 {
-    return csv->cells[(row + 1) * (csv->columns + 1) + csv->columns];
+    return row < nn_csv_rows(csv) ? csv->cells[(row + 2) * (csv->columns + 1) - 1] : 0;
 }
 
 bool nn_csv_find(const nn_csv *csv, const char *name, size_t *column, nn_error *error)
 {
+    if (!NN_GIVEN(error, "csv_find", csv, name, column))
+        return false;
     for (size_t i = 0; i < csv->columns; i++)
         if (strcmp(nn_csv_name(csv, i), name) == 0) {
             *column = i;

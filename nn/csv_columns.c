@@ -56,6 +56,13 @@ static bool is_missing(const char *text)
     return false;
 }
 
+static bool check_column(const nn_csv *csv, size_t column, nn_error *error)
+{
+    return column < nn_csv_columns(csv) ||
+           nn_fail(error, "%s: there is no column %zu; there are %zu", nn_csv_file(csv), column,
+                   nn_csv_columns(csv));
+}
+
 static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing,
                          nn_error *error)
 {
@@ -77,6 +84,8 @@ static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *
 bool nn_csv_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing, nn_error *error)
 {
     size_t count;
+    if (!NN_GIVEN(error, "csv_numbers", csv, out) || !check_column(csv, column, error))
+        return false;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)
         return nn_fail(error, "%s: out of memory", nn_csv_file(csv));
@@ -108,6 +117,9 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
                        nn_error *error)
 {
     size_t rows = nn_csv_rows(csv);
+    if (!NN_GIVEN(error, "csv_categories", csv, codes, categories) ||
+        !check_column(csv, column, error))
+        return false;
     const char **texts = rows <= INT_MAX ? malloc(rows * sizeof *texts) : NULL;
     if (!texts)
         return nn_fail(error, "%s: out of memory", nn_csv_file(csv));
@@ -133,6 +145,8 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
 
 void nn_categories_free(nn_categories *categories)
 {
+    if (!categories)
+        return;
     free(categories->names);
     *categories = (nn_categories){0};
 }

@@ -238,9 +238,12 @@ static bool run_epoch(struct run *r, bool *interrupted)
 
 static bool check(const nn_fit_options *o, nn_error *error)
 {
-    const nn_split *s = o->split;
-    if (!o->params || !o->optimizer || !o->loss || !s)
+    const nn_split *s = o ? o->split : NULL;
+    if (!s || !o->params || !o->optimizer || !o->loss || (s->train_count && !s->train) ||
+        (s->validation_count && !s->validation))
         return nn_fail(error, "fit: params, optimizer, loss and split must be given");
+    if (o->epochs > PTRDIFF_MAX / 64)
+        return nn_fail(error, "fit: %zu epochs are more than memory holds", o->epochs);
     if (o->patience && !s->validation_count)
         return nn_fail(error, "fit: patience needs validation rows");
     if (!(o->average >= 0.0 && o->average < 1.0))
@@ -291,7 +294,7 @@ static bool begin(struct run *r)
 static bool stale(const struct run *r)
 {
     size_t patience = r->options->patience;
-    return patience && r->history->epochs > r->history->best + patience;
+    return patience && r->history->epochs - r->history->best > patience;
 }
 
 static nn_fit_end train(struct run *r)
@@ -316,13 +319,15 @@ nn_fit_end nn_fit(const nn_fit_options *options, nn_history *history, nn_error *
     struct sigaction old;
     nn_history own;
     struct run r = {.options = options,
-                    .tape = nn_params_tape(options->params),
                     .error = error,
                     .history = history ? history : &own,
                     .interrupts = interrupts};
-    bool training = nn_training(options->params);
     *r.history = (nn_history){0};
-    if (!check(options, error) || (ag_error(r.tape) && !failed(&r)))
+    if (!check(options, error))
+        return NN_FIT_FAILED;
+    bool training = nn_training(options->params);
+    r.tape = nn_params_tape(options->params);
+    if (ag_error(r.tape) && !failed(&r))
         return NN_FIT_FAILED;
     if (options->interruptible)
         catch_interrupts(&old);
@@ -338,10 +343,12 @@ nn_fit_end nn_fit(const nn_fit_options *options, nn_history *history, nn_error *
 bool nn_evaluate(const nn_fit_options *options, const uint32_t *rows, size_t count, double *loss,
                  nn_error *error)
 {
-    struct run r = {.options = options, .tape = nn_params_tape(options->params), .error = error};
-    bool training = nn_training(options->params);
-    if (!options->params || !options->loss || !options->batch || !count)
+    struct run r = {.options = options, .error = error};
+    if (!options || !options->params || !options->loss || !options->batch || !count || !rows ||
+        !loss)
         return nn_fail(error, "evaluate: params, loss, batch and rows must be given");
+    bool training = nn_training(options->params);
+    r.tape = nn_params_tape(options->params);
     if (ag_error(r.tape))
         return failed(&r);
     bool good = mean_loss(&r, rows, count, loss);

@@ -166,12 +166,12 @@ void nn_npz_free(nn_npz *npz)
 
 size_t nn_npz_count(const nn_npz *npz)
 {
-    return npz->count;
+    return npz ? npz->count : 0;
 }
 
 const char *nn_npz_name(const nn_npz *npz, size_t index)
 {
-    return index < npz->count ? npz->members[index].name : NULL;
+    return index < nn_npz_count(npz) ? npz->members[index].name : NULL;
 }
 
 /* The member's bytes, checked. */
@@ -199,6 +199,8 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
     const struct nn_source source = {shown, error};
     struct nn_bytes bytes = {0};
     size_t i = 0;
+    if (!NN_GIVEN(error, "npz_get", npz, name, array))
+        return false;
     while (i < npz->count && strcmp(npz->members[i].name, name) != 0)
         i++;
     if (i == npz->count)
@@ -253,16 +255,19 @@ static void put_member(struct nn_bytes *out, struct nn_bytes *directory, const c
 static bool check_write(const char *const *names, const nn_array *arrays, size_t count,
                         const struct nn_source *source)
 {
-    uint64_t total = 0;
-    for (size_t i = 0; i < count; i++) {
+    uint64_t total = count < 0xffff ? 0 : UINT32_MAX;
+    if (!total && !nn_check_names(names, count, sizeof *names, source))
+        return false;
+    for (size_t i = 0; i < count && total < UINT32_MAX; i++) {
         size_t length = strlen(names[i]);
+        if (!nn_array_check(arrays ? &arrays[i] : NULL, source))
+            return false;
         if (length > 1000)
             return nn_refuse(source, "the name '%.80s' is longer than 1000 bytes", names[i]);
         total += 8 * (uint64_t)arrays[i].count + 2 * length + 1024;
     }
-    if (count >= 0xffff || total >= UINT32_MAX)
-        return nn_refuse(source, "more than 4 GiB or 65534 arrays would take zip64");
-    return nn_check_names(names, count, sizeof *names, source);
+    return total < UINT32_MAX ||
+           nn_refuse(source, "more than 4 GiB or 65534 arrays would take zip64");
 }
 
 bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count, const char *path,

@@ -18,6 +18,8 @@ double nn_seconds(void)
 
 void nn_progress_begin(nn_progress *p, FILE *out, size_t epochs, size_t rows_per_epoch)
 {
+    if (!p)
+        return;
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     bool able = out && isatty(fileno(out)) && term && strcmp(term, "dumb") != 0;
     *p = (nn_progress){.out = out,
@@ -31,6 +33,8 @@ void nn_progress_begin(nn_progress *p, FILE *out, size_t epochs, size_t rows_per
 
 void nn_progress_resume(nn_progress *p, size_t epoch, size_t rows, double train, double validation)
 {
+    if (!p)
+        return;
     p->epoch = epoch;
     p->done = p->skipped = rows;
     p->train = train;
@@ -113,6 +117,8 @@ static void draw(nn_progress *p)
 
 void nn_progress_rows(nn_progress *p, size_t rows)
 {
+    if (!p)
+        return;
     p->done += rows;
     if (p->out && p->bar && nn_seconds() - p->shown > 0.05)
         draw(p);
@@ -120,6 +126,8 @@ void nn_progress_rows(nn_progress *p, size_t rows)
 
 void nn_progress_epoch(nn_progress *p, double train, double validation)
 {
+    if (!p)
+        return;
     p->train = train;
     p->validation = validation;
     p->epoch++;
@@ -140,6 +148,8 @@ void nn_progress_epoch(nn_progress *p, double train, double validation)
 
 void nn_progress_end(nn_progress *p)
 {
+    if (!p)
+        return;
     if (p->drawn)
         fputc('\n', p->out);
     p->drawn = false;

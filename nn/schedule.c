@@ -14,6 +14,8 @@ static double half_cosine(const nn_schedule *s, uint64_t t, uint64_t total)
 
 double nn_schedule_rate(const nn_schedule *s, uint64_t step)
 {
+    if (!s)
+        return (double)NAN;
     if (step < s->warmup)
         return s->rate * ((double)(step + 1) / (double)s->warmup);
     uint64_t t = step - s->warmup;
