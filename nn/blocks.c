@@ -78,7 +78,7 @@ nn_transformer nn_transformer_new(nn_params *params, const char *name, int64_t w
 {
     char text[NN_NAME];
     nn_transformer block = {.params = params, .options = options};
-    int64_t hidden = options.hidden ? options.hidden : 4 * width;
+    int64_t hidden = options.hidden ? options.hidden : (int64_t)(4 * (uint64_t)width);
     nn_check_size(params, "transformer", name, "width", width);
     nn_check_size(params, "transformer", name, "hidden", hidden);
     if (nn_join(params, text, name, "self_attn"))
