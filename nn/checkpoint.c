@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "optimizer.h"
+#include "parts.h"
 
 #define FORMAT "tapegrad checkpoint 1"
 

@@ -214,19 +214,22 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
 
 /* ---- Writing ---- */
 
+/* Numbers, each of as many bytes as its digit says. */
+static void put(struct nn_bytes *out, const char *sizes, const uint64_t *values)
+{
+    for (; *sizes; sizes++)
+        nn_bytes_integer(out, *values++, (size_t)(*sizes - '0'));
+}
+
 /* What a local header and an entry of the directory have in common behind the signature: version,
  * flags (the name is UTF-8), method, time and date (of 1980), CRC, sizes, and the lengths of name
  * and extra field. */
 static void put_common(struct nn_bytes *out, const struct nn_bytes *image, size_t name_length)
 {
-    const size_t value[] = {20, 0x800, STORED, 0, 0x21}, size = image->size;
-    for (size_t i = 0; i < sizeof value / sizeof *value; i++)
-        nn_bytes_integer(out, value[i], 2);
-    nn_bytes_integer(out, image->failed ? 0 : nn_crc32(image->at, size), 4);
-    nn_bytes_integer(out, size, 4);
-    nn_bytes_integer(out, size, 4);
-    nn_bytes_integer(out, name_length, 2);
-    nn_bytes_integer(out, 0, 2);
+    uint32_t crc = image->failed ? 0 : nn_crc32(image->at, image->size);
+    put(out, "2222244422",
+        (const uint64_t[]){20, 0x800, STORED, 0, 0x21, crc, image->size, image->size, name_length,
+                           0});
 }
 
 /* Appends one member, and its entry to the directory. */
@@ -237,16 +240,13 @@ static void put_member(struct nn_bytes *out, struct nn_bytes *directory, const c
     size_t at = out->size, length = strlen(name) + 4;
     nn_npy_print(&image, array);
     out->failed |= image.failed;
-    nn_bytes_integer(out, LOCAL_SIGNATURE, 4);
+    put(out, "4", (const uint64_t[]){LOCAL_SIGNATURE});
     put_common(out, &image, length);
     nn_bytes_print(out, "%s.npy", name);
     nn_bytes_append(out, image.at, image.size);
-    nn_bytes_integer(directory, CENTRAL_SIGNATURE, 4);
-    nn_bytes_integer(directory, 20, 2);
+    put(directory, "42", (const uint64_t[]){CENTRAL_SIGNATURE, 20});
     put_common(directory, &image, length);
-    nn_bytes_integer(directory, 0, 8);
-    nn_bytes_integer(directory, 0, 2);
-    nn_bytes_integer(directory, at, 4);
+    put(directory, "824", (const uint64_t[]){0, 0, at});
     nn_bytes_print(directory, "%s.npy", name);
     nn_bytes_free(&image);
 }
@@ -280,13 +280,8 @@ bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count
         put_member(&archive, &directory, names[i], &arrays[i]);
     size_t at = archive.size;
     nn_bytes_append(&archive, directory.at, directory.size);
-    nn_bytes_integer(&archive, END_SIGNATURE, 4);
-    nn_bytes_integer(&archive, 0, 4);
-    nn_bytes_integer(&archive, count, 2);
-    nn_bytes_integer(&archive, count, 2);
-    nn_bytes_integer(&archive, directory.size, 4);
-    nn_bytes_integer(&archive, at, 4);
-    nn_bytes_integer(&archive, 0, 2);
+    put(&archive, "4422442",
+        (const uint64_t[]){END_SIGNATURE, 0, count, count, directory.size, at, 0});
     archive.failed |= directory.failed;
     nn_bytes_free(&directory);
     return nn_bytes_save(&archive, path, error);
