@@ -75,7 +75,7 @@ bool nn_file_begin(nn_file *file, const char *path, nn_error *error)
 {
     const struct nn_source source = {path, error};
     struct stat old;
-    if (!NN_GIVEN(error, "file", file))
+    if (!nn_given(error, "file", file))
         return false;
     *file = (nn_file){0};
     if (!path || !*path)

@@ -24,12 +24,9 @@ bool nn_fail(nn_error *error, const char *format, ...)
     return false;
 }
 
-bool nn_given(nn_error *error, const char *who, const void *const *pointers, size_t count)
+bool nn_given(nn_error *error, const char *who, bool given)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!pointers[i])
-            return nn_fail(error, "%s: an argument is NULL", who);
-    return true;
+    return given || nn_fail(error, "%s: an argument is NULL", who);
 }
 
 const char *nn_shown(const char *name)

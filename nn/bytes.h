@@ -18,11 +18,8 @@ struct nn_source {
 bool nn_refuse(const struct nn_source *source, const char *format, ...) AG_PRINTF(2, 3);
 bool nn_out_of_memory(const struct nn_source *source);
 
-/* False, with a message, if one of the pointers is NULL. */
-#define NN_GIVEN(error, who, ...)                                                                  \
-    nn_given(error, who, (const void *const[]){__VA_ARGS__},                                       \
-             sizeof((const void *const[]){__VA_ARGS__}) / sizeof(void *))
-bool nn_given(nn_error *error, const char *who, const void *const *pointers, size_t count);
+/* What is given: that no pointer was NULL; else false, with the message. */
+bool nn_given(nn_error *error, const char *who, bool given);
 
 /* Of a name, as much as is shown. */
 const char *nn_shown(const char *name);

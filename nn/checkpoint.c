@@ -103,7 +103,7 @@ static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, 
 /* False, with the message, when it cannot be saved to or loaded from. */
 static bool usable(const nn_checkpoint *c, const struct nn_source *source)
 {
-    if (!NN_GIVEN(source->error, "checkpoint", c) || !nn_usable(c->params, source))
+    if (!nn_given(source->error, "checkpoint", c) || !nn_usable(c->params, source))
         return false;
     for (size_t i = 0; i < c->numbers_count; i++) {
         const nn_numbers *n = c->numbers ? &c->numbers[i] : NULL;

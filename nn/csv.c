@@ -223,7 +223,7 @@ size_t nn_csv_line(const nn_csv *csv, size_t row)
 
 bool nn_csv_find(const nn_csv *csv, const char *name, size_t *column, nn_error *error)
 {
-    if (!NN_GIVEN(error, "csv_find", csv, name, column))
+    if (!nn_given(error, "csv_find", csv && name && column))
         return false;
     for (size_t i = 0; i < csv->columns; i++)
         if (strcmp(nn_csv_name(csv, i), name) == 0) {

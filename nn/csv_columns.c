@@ -84,7 +84,7 @@ static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *
 bool nn_csv_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing, nn_error *error)
 {
     size_t count;
-    if (!NN_GIVEN(error, "csv_numbers", csv, out) || !check_column(csv, column, error))
+    if (!nn_given(error, "csv_numbers", csv && out) || !check_column(csv, column, error))
         return false;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)
@@ -117,7 +117,7 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
                        nn_error *error)
 {
     size_t rows = nn_csv_rows(csv);
-    if (!NN_GIVEN(error, "csv_categories", csv, codes, categories) ||
+    if (!nn_given(error, "csv_categories", csv && codes && categories) ||
         !check_column(csv, column, error))
         return false;
     const char **texts = rows <= INT_MAX ? malloc(rows * sizeof *texts) : NULL;

@@ -16,7 +16,7 @@
 bool nn_table_new(nn_table *table, size_t rows, size_t features, size_t targets, nn_error *error)
 {
     size_t most = PTRDIFF_MAX / sizeof(double);
-    if (!NN_GIVEN(error, "table", table))
+    if (!nn_given(error, "table", table))
         return false;
     if (rows == 0 || features == 0)
         return nn_fail(error, "table: %zu rows of %zu features: neither may be 0", rows, features);
@@ -49,7 +49,7 @@ static size_t rounded_part(double fraction, size_t n, size_t most)
 bool nn_split_rows(nn_split *split, size_t n, double train, double validation, ag_rng *rng,
                    nn_error *error)
 {
-    if (!NN_GIVEN(error, "split", split, rng))
+    if (!nn_given(error, "split", split && rng))
         return false;
     if (!(train > 0.0 && validation >= 0.0 && train + validation <= 1.0 + 1e-12))
         return nn_fail(
@@ -95,7 +95,7 @@ static int compare_doubles(const void *a, const void *b)
 bool nn_median(const double *values, const uint32_t *rows, size_t count, double *median,
                nn_error *error)
 {
-    if (!NN_GIVEN(error, "median", values, rows, median))
+    if (!nn_given(error, "median", values && rows && median))
         return false;
     double *sorted = calloc(count ? count : 1, sizeof *sorted);
     if (!sorted)
@@ -138,7 +138,7 @@ static bool fit_columns(nn_scaler *s, const double *x, const uint32_t *rows, siz
 bool nn_scaler_fit(nn_scaler *scaler, const double *x, size_t columns, const uint32_t *rows,
                    size_t count, nn_error *error)
 {
-    if (!NN_GIVEN(error, "scaler", scaler, x, rows))
+    if (!nn_given(error, "scaler", scaler && x && rows))
         return false;
     if (columns == 0 || count == 0)
         return nn_fail(error, "scaler: %zu rows of %zu columns: neither may be 0", count, columns);
@@ -186,7 +186,7 @@ static void begin_epoch(nn_batches *b)
 bool nn_batches_new(nn_batches *batches, const uint32_t *rows, size_t count, size_t size,
                     bool drop_last, ag_rng *rng, nn_error *error)
 {
-    if (!NN_GIVEN(error, "batches", batches, rows, rng))
+    if (!nn_given(error, "batches", batches && rows && rng))
         return false;
     if (size == 0 || size > count)
         return nn_fail(error, "batches: %zu rows cannot be given in batches of %zu", count, size);
@@ -227,7 +227,7 @@ size_t nn_batches_next(nn_batches *batches, const uint32_t **rows)
 
 bool nn_batches_seek(nn_batches *batches, const nn_position *position, nn_error *error)
 {
-    if (!NN_GIVEN(error, "batches", batches, position))
+    if (!nn_given(error, "batches", batches && position))
         return false;
     if (position->offset > batches->count)
         return nn_fail(error, "batches: position %llu lies beyond the last of %zu rows",

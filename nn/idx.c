@@ -35,7 +35,7 @@ bool nn_idx_parse(nn_array *array, ag_dtype dtype, const char *name, const void 
 {
     const unsigned char *bytes = data;
     const struct nn_source source = {name, error};
-    if (!NN_GIVEN(error, "idx_parse", array))
+    if (!nn_given(error, "idx_parse", array))
         return false;
     if (!bytes || size < 2 || bytes[0] != 0x1f || bytes[1] != 0x8b)
         return parse_plain(array, dtype, bytes, bytes ? size : 0, &source);

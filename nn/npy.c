@@ -127,7 +127,7 @@ bool nn_npy_parse(nn_array *array, ag_dtype dtype, const char *name, const void 
     const unsigned char *bytes = data;
     size_t begin = 0, end = 0, wanted;
     char shape[NN_SHAPE_TEXT];
-    if (!NN_GIVEN(error, "npy_parse", array) ||
+    if (!nn_given(error, "npy_parse", array) ||
         !find_header(&r, bytes, bytes ? size : 0, &begin, &end) ||
         !parse_header(&r, bytes + begin, end - begin))
         return false;

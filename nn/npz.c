@@ -199,7 +199,7 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
     const struct nn_source source = {shown, error};
     struct nn_bytes bytes = {0};
     size_t i = 0;
-    if (!NN_GIVEN(error, "npz_get", npz, name, array))
+    if (!nn_given(error, "npz_get", npz && name && array))
         return false;
     while (i < npz->count && strcmp(npz->members[i].name, name) != 0)
         i++;
