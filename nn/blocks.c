@@ -15,8 +15,8 @@ nn_attention nn_attention_new(nn_params *params, const char *name, int64_t width
                 name ? name : "NULL", (long long)heads, (long long)width);
     if (ag_error(nn_params_tape(params)))
         return layer;
-    layer.in_proj_weight = nn_part(params, name, "in_proj_weight", AG_SHAPE(3 * width, width), 0.0);
-    layer.in_proj_bias = nn_part(params, name, "in_proj_bias", AG_SHAPE(3 * width), 0.0);
+    layer.in_proj_weight = nn_part(params, name, "in_proj_weight", AG_SHAPE(3 * width, width));
+    layer.in_proj_bias = nn_part(params, name, "in_proj_bias", AG_SHAPE(3 * width));
     nn_init_xavier(layer.in_proj_weight, width, 3 * width, NN_UNIFORM, nn_params_rng(params));
     layer.out_proj = nn_linear_new(params, nn_join(params, name, "out_proj").text, width, width);
     nn_init_constant(layer.out_proj.bias, 0.0);

@@ -56,11 +56,14 @@ static bool is_missing(const char *text)
     return false;
 }
 
-static bool check_column(const nn_csv *csv, size_t column, nn_error *error)
+/* That there is the column; given: that no pointer was NULL. */
+static bool check_column(const nn_csv *csv, size_t column, const char *who, bool given,
+                         nn_error *error)
 {
-    return column < nn_csv_columns(csv) ||
-           nn_fail(error, "%s: there is no column %zu; there are %zu", nn_csv_file(csv), column,
-                   nn_csv_columns(csv));
+    return nn_given(error, who, given) &&
+           (column < nn_csv_columns(csv) ||
+            nn_fail(error, "%s: there is no column %zu; there are %zu", nn_csv_file(csv), column,
+                    nn_csv_columns(csv)));
 }
 
 static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing,
@@ -84,7 +87,7 @@ static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *
 bool nn_csv_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing, nn_error *error)
 {
     size_t count;
-    if (!nn_given(error, "csv_numbers", csv && out) || !check_column(csv, column, error))
+    if (!check_column(csv, column, "csv_numbers", csv && out, error))
         return false;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)
@@ -117,8 +120,7 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
                        nn_error *error)
 {
     size_t rows = nn_csv_rows(csv);
-    if (!nn_given(error, "csv_categories", csv && codes && categories) ||
-        !check_column(csv, column, error))
+    if (!check_column(csv, column, "csv_categories", csv && codes && categories, error))
         return false;
     const char **texts = rows <= INT_MAX ? malloc(rows * sizeof *texts) : NULL;
     if (!texts)

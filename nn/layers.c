@@ -87,7 +87,7 @@ nn_embedding nn_embedding_new(nn_params *params, const char *name, int64_t count
 {
     nn_check_size(params, "embedding", name, "count", count);
     nn_check_size(params, "embedding", name, "width", width);
-    nn_embedding layer = {nn_part(params, name, "weight", AG_SHAPE(count, width), 0.0)};
+    nn_embedding layer = {nn_part(params, name, "weight", AG_SHAPE(count, width))};
     nn_init_normal(layer.weight, 0.0, 1.0, nn_params_rng(params));
     return layer;
 }
@@ -105,12 +105,16 @@ static nn_norm norm_new(nn_params *params, nn_norm_kind kind, const char *name, 
     static const char *const kinds[] = {"layer_norm", "rms_norm", "batch_norm"};
     nn_norm layer = {.kind = kind, .params = params, .epsilon = 1e-5, .momentum = 0.1};
     nn_check_size(params, kinds[kind], name, "width", width);
-    layer.weight = nn_part(params, name, "weight", AG_SHAPE(width), 1.0);
+    layer.weight = nn_part(params, name, "weight", AG_SHAPE(width));
+    nn_init_constant(layer.weight, 1.0);
     if (kind != NN_RMS_NORM)
-        layer.bias = nn_part(params, name, "bias", AG_SHAPE(width), 0.0);
+        layer.bias = nn_part(params, name, "bias", AG_SHAPE(width));
     if (kind == NN_BATCH_NORM) {
-        layer.running_mean = nn_part_buffer(params, name, "running_mean", AG_SHAPE(width), 0.0);
-        layer.running_var = nn_part_buffer(params, name, "running_var", AG_SHAPE(width), 1.0);
+        layer.running_mean =
+            nn_buffer(params, nn_join(params, name, "running_mean").text, AG_SHAPE(width));
+        layer.running_var =
+            nn_buffer(params, nn_join(params, name, "running_var").text, AG_SHAPE(width));
+        nn_init_constant(layer.running_var, 1.0);
     }
     return layer;
 }

@@ -15,30 +15,15 @@ struct nn_joined nn_join(const nn_params *params, const char *name, const char *
     return joined;
 }
 
-static ag_tensor part(nn_params *params, const char *name, const char *part, ag_shape shape,
-                      double value, ag_tensor (*make)(nn_params *, const char *, ag_shape))
+ag_tensor nn_part(nn_params *params, const char *name, const char *part, ag_shape shape)
 {
-    ag_tensor w = make(params, nn_join(params, name, part).text, shape);
-    nn_init_constant(w, value);
-    return w;
-}
-
-ag_tensor nn_part(nn_params *params, const char *name, const char *what, ag_shape shape,
-                  double value)
-{
-    return part(params, name, what, shape, value, nn_parameter);
-}
-
-ag_tensor nn_part_buffer(nn_params *params, const char *name, const char *what, ag_shape shape,
-                         double value)
-{
-    return part(params, name, what, shape, value, nn_buffer);
+    return nn_parameter(params, nn_join(params, name, part).text, shape);
 }
 
 ag_tensor nn_part_uniform(nn_params *params, const char *name, const char *part, ag_shape shape,
                           double bound)
 {
-    ag_tensor w = nn_part(params, name, part, shape, 0.0);
+    ag_tensor w = nn_part(params, name, part, shape);
     nn_init_uniform(w, -bound, bound, nn_params_rng(params));
     return w;
 }

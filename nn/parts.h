@@ -7,7 +7,7 @@
 enum { NN_NAME = 256 };
 
 /* ag_fail, but false: for functions that return whether all went well. */
-#define NN_FAIL(...) ag_valid(ag_fail(__VA_ARGS__))
+#define NN_FAIL(...) ((void)ag_fail(__VA_ARGS__), false)
 
 /* "NAME.PART", or "PART" if the name is empty; "", with the sticky error, if that is too long or
  * the name is NULL. */
@@ -16,11 +16,8 @@ struct nn_joined {
 };
 struct nn_joined nn_join(const nn_params *params, const char *name, const char *part);
 
-/* The parameter or, if so, buffer "NAME.PART", every element `value`. */
-ag_tensor nn_part(nn_params *params, const char *name, const char *part, ag_shape shape,
-                  double value);
-ag_tensor nn_part_buffer(nn_params *params, const char *name, const char *part, ag_shape shape,
-                         double value);
+/* The parameter "NAME.PART", zeros. */
+ag_tensor nn_part(nn_params *params, const char *name, const char *part, ag_shape shape);
 
 /* The parameter "NAME.PART", uniform within ±bound. */
 ag_tensor nn_part_uniform(nn_params *params, const char *name, const char *part, ag_shape shape,
