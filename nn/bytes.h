@@ -114,16 +114,16 @@ bool nn_stored_element(const nn_stored *tensor, struct nn_element *element);
 
 /* ---- Lists of what a file holds ---- */
 
-struct nn_item {
-    nn_stored stored; /* its name is set by nn_list_finish */
-    size_t name;      /* in the list's names */
-    void *words;      /* U64 or F64 numbers; or NULL and */
+struct nn_place {
+    size_t name; /* in the list's names */
+    void *words; /* U64 or F64 numbers; or NULL and */
     ag_tensor tensor;
 };
 
 struct nn_list {
-    struct nn_bytes items, names;
-    struct nn_item *item; /* (count) */
+    struct nn_bytes stored_bytes, place_bytes, names;
+    nn_stored *stored;      /* (count); names are set by nn_list_finish */
+    struct nn_place *place; /* (count): where values come from and go to */
     size_t count;
 };
 
@@ -135,9 +135,6 @@ void nn_list_tensor(struct nn_list *list, const char *prefix, const char *name, 
 void nn_list_params(struct nn_list *list, const char *prefix, const nn_params *params);
 bool nn_list_finish(struct nn_list *list, const struct nn_source *source);
 void nn_list_free(struct nn_list *list);
-
-bool nn_list_save(const struct nn_list *list, const nn_metadata *metadata, size_t metadata_count,
-                  const struct nn_source *source);
 
 /* That the file has every item as it must be (convert: of any floating-point type), and no other
  * tensor; of one, the message says `extra` (NULL: it may have others). */

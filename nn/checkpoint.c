@@ -134,8 +134,8 @@ bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *erro
         s.rows = c->batches->count;
         s.position = c->batches->position;
     }
-    bool good =
-        list_all(&list, &own, c, &s, NULL, &source) && nn_list_save(&list, &metadata, 1, &source);
+    bool good = list_all(&list, &own, c, &s, NULL, &source) &&
+                nn_safetensors_write(path, list.stored, list.count, &metadata, 1, error);
     nn_list_free(&list);
     return good;
 }
@@ -210,15 +210,15 @@ static bool load(nn_checkpoint *c, const nn_safetensors *file, const struct nn_s
     bool good = list_all(&list, &own, c, &s, file, source) &&
                 nn_list_check(&list, file, false, "has no place in this training", source);
     for (size_t i = 0; i < c->numbers_count && good; i++)
-        good = check_fixed(&c->numbers[i],
-                           nn_safetensors_find(file, list.item[own + i].stored.name), source);
+        good = check_fixed(&c->numbers[i], nn_safetensors_find(file, list.stored[own + i].name),
+                           source);
     if (good)
         nn_list_load(&list, 0, own, file);
     good = good && judge(&s, c, source) && set_options(&s, c, source);
     if (good) {
         nn_list_load(&list, own, list.count, file);
         for (size_t i = 0; i < c->numbers_count; i++)
-            c->numbers[i].count = list.item[own + i].stored.size / 8;
+            c->numbers[i].count = list.stored[own + i].size / 8;
         c->step = s.step;
         *nn_params_rng(c->params) = s.params_rng;
         *ag_tape_rng(nn_params_tape(c->params)) = s.tape_rng;
