@@ -50,7 +50,7 @@ static ag_tensor heads_of(const nn_attention *layer, ag_tensor y, int64_t number
 ag_tensor nn_attention_apply(const nn_attention *layer, ag_tensor x, ag_tensor memory, bool causal)
 {
     if (!layer || layer->heads < 1)
-        return ag_fail(x.tape, "attention: no layer (NULL), or one without heads");
+        return nn_no_layer(x.tape);
     bool self = x.index == memory.index && x.tape == memory.tape;
     ag_tensor from_x = project(layer, x, 0, self ? 3 : 1);
     ag_tensor from_memory = self ? from_x : project(layer, memory, 1, 2);
@@ -107,7 +107,7 @@ static ag_tensor feed_forward(const nn_transformer *block, ag_tensor x)
 ag_tensor nn_transformer_apply(const nn_transformer *block, ag_tensor x)
 {
     if (!block)
-        return ag_fail(x.tape, "transformer: no block (NULL)");
+        return nn_no_layer(x.tape);
     const nn_norm *norm1 = &block->norm1, *norm2 = &block->norm2;
     if (block->options.post_norm) {
         x = nn_norm_apply(norm1, ag_add(x, attend(block, x)));
@@ -142,7 +142,7 @@ nn_mlp nn_mlp_new(nn_params *params, const char *name, const int64_t *sizes, siz
 ag_tensor nn_mlp_apply(const nn_mlp *mlp, ag_tensor x)
 {
     if (!mlp || (mlp->layers && !mlp->layer) || !mlp->activation)
-        return ag_fail(x.tape, "mlp: no layers or no activation (NULL)");
+        return nn_no_layer(x.tape);
     for (size_t i = 0; i < mlp->layers; i++) {
         x = nn_linear_apply(&mlp->layer[i], x);
         if (i + 1 < mlp->layers)

@@ -269,8 +269,8 @@ bool nn_array_check(const nn_array *array, const struct nn_source *source)
 {
     char shape[NN_SHAPE_TEXT];
     size_t count;
-    if (!array)
-        return nn_refuse(source, "no array (NULL)");
+    if (!nn_given(source->error, "array", array))
+        return false;
     bool fits = nn_shape_bytes(&array->shape, 1, &count) && count == array->count;
     return (fits && (!count || array->f32 || array->f64)) ||
            nn_refuse(source, "an array whose %zu elements are not %s",

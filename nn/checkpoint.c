@@ -107,8 +107,9 @@ static bool usable(const nn_checkpoint *c, const struct nn_source *source)
         return false;
     for (size_t i = 0; i < c->numbers_count; i++) {
         const nn_numbers *n = c->numbers ? &c->numbers[i] : NULL;
-        if (!n || !n->name || (!n->values && (n->count || n->most)))
-            return nn_refuse(source, "numbers without a name or values (NULL)");
+        if (!nn_given(source->error, "checkpoint",
+                      n && n->name && (n->values || !(n->count + n->most))))
+            return false;
     }
     return true;
 }

@@ -242,8 +242,6 @@ static bool check(const nn_fit_options *o, nn_error *error)
     if (!s || !o->params || !o->optimizer || !o->loss || (s->train_count && !s->train) ||
         (s->validation_count && !s->validation))
         return nn_fail(error, "fit: params, optimizer, loss and split must be given");
-    if (o->epochs > PTRDIFF_MAX / 64)
-        return nn_fail(error, "fit: %zu epochs are more than memory holds", o->epochs);
     if (o->patience && !s->validation_count)
         return nn_fail(error, "fit: patience needs validation rows");
     if (!(o->average >= 0.0 && o->average < 1.0))
@@ -269,7 +267,8 @@ static bool begin(struct run *r)
     if (!nn_batches_new(&r->batches, o->split->train, o->split->train_count, o->batch, false, &rng,
                         r->error))
         return false;
-    h->train = ag_allocate(r->tape, 2 * (o->epochs + 1) * sizeof *h->train);
+    bool fits = o->epochs < PTRDIFF_MAX / (4 * sizeof *h->train);
+    h->train = ag_allocate(r->tape, fits ? 2 * (o->epochs + 1) * sizeof *h->train : SIZE_MAX);
     h->validation = h->train ? h->train + o->epochs + 1 : NULL;
     r->average = o->average > 0.0 ? nn_params_copy(o->params) : NULL;
     r->best = o->patience ? nn_params_copy(o->params) : NULL;

@@ -175,8 +175,7 @@ bool nn_json_integer(struct nn_json *json, uint64_t most, uint64_t *value)
     char first = next(json);
     const char *start = json->at;
     uint64_t sum = 0;
-    for (; isdigit((unsigned char)peek(json)); json->at++) {
-        uint64_t digit = (uint64_t)(*json->at - '0');
+    for (unsigned digit; (digit = (unsigned)(peek(json) - '0')) < 10; json->at++) {
         if (sum > (most - digit) / 10)
             return nn_json_fail(json, "a number that is too large");
         sum = 10 * sum + digit;

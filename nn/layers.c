@@ -26,7 +26,7 @@ nn_linear nn_linear_new(nn_params *params, const char *name, int64_t in, int64_t
 ag_tensor nn_linear_apply(const nn_linear *layer, ag_tensor x)
 {
     if (!layer)
-        return ag_fail(x.tape, "linear: no layer (NULL)");
+        return nn_no_layer(x.tape);
     return layer->bias.tape ? ag_linear(x, layer->weight, layer->bias)
                             : ag_matmul(x, ag_transpose(layer->weight));
 }
@@ -75,7 +75,7 @@ nn_conv nn_conv2d_new(nn_params *params, const char *name, int64_t in, int64_t o
 ag_tensor nn_conv_apply(const nn_conv *layer, ag_tensor x)
 {
     if (!layer)
-        return ag_fail(x.tape, "conv: no layer (NULL)");
+        return nn_no_layer(x.tape);
     return ag_shape_of(layer->weight).rank == 3
                ? ag_conv1d(x, layer->weight, layer->bias, layer->options)
                : ag_conv2d(x, layer->weight, layer->bias, layer->options);
@@ -94,8 +94,7 @@ nn_embedding nn_embedding_new(nn_params *params, const char *name, int64_t count
 
 ag_tensor nn_embedding_apply(const nn_embedding *layer, ag_tensor indices)
 {
-    return layer ? ag_take(layer->weight, indices)
-                 : ag_fail(indices.tape, "embedding: no layer (NULL)");
+    return layer ? ag_take(layer->weight, indices) : nn_no_layer(indices.tape);
 }
 
 /* ---- Normalisation ---- */
@@ -140,7 +139,7 @@ nn_norm nn_batch_norm_new(nn_params *params, const char *name, int64_t width)
 ag_tensor nn_norm_apply(const nn_norm *layer, ag_tensor x)
 {
     if (!layer)
-        return ag_fail(x.tape, "norm: no layer (NULL)");
+        return nn_no_layer(x.tape);
     if (layer->kind == NN_LAYER_NORM)
         return ag_layer_norm(x, layer->weight, layer->bias, layer->epsilon);
     if (layer->kind == NN_RMS_NORM)

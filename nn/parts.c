@@ -36,6 +36,11 @@ void nn_check_size(const nn_params *params, const char *kind, const char *name, 
                 name ? name : "NULL", what, (long long)value);
 }
 
+ag_tensor nn_no_layer(ag_tape *tape)
+{
+    return ag_fail(tape, "layer: NULL, or one that was never made");
+}
+
 bool nn_name_fits(const char *name, const char *pattern)
 {
     const char *star = NULL, *behind = NULL; /* the last '*', and where what it stands for ends */

@@ -28,6 +28,9 @@ ag_tensor nn_part_uniform(nn_params *params, const char *name, const char *part,
 void nn_check_size(const nn_params *params, const char *kind, const char *name, const char *what,
                    int64_t value);
 
+/* The sticky error that a layer to be applied is NULL, or was never made. */
+ag_tensor nn_no_layer(ag_tape *tape);
+
 /* Whether the tensor at `index` was made by nn_buffer. */
 bool nn_params_is_buffer(const nn_params *params, size_t index);
 

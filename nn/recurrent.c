@@ -106,7 +106,7 @@ ag_tensor nn_recurrent_apply(const nn_recurrent *rnn, ag_tensor x, nn_recurrent_
 {
     ag_tape *tape = x.tape;
     if (!rnn)
-        return ag_fail(tape, "recurrent: no layer (NULL)");
+        return nn_no_layer(tape);
     ag_shape shape = ag_valid(x) ? ag_shape_of(x) : AG_SHAPE(1, 1, 1);
     if (shape.rank != 3)
         return ag_fail(tape, "recurrent: x has %d axes; it must have 3, (N, steps, in)",

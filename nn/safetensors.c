@@ -354,8 +354,8 @@ static bool check_write(const nn_stored *t, size_t count, const nn_metadata *met
         !nn_check_names(metadata, metadata_count, sizeof *metadata, source))
         return false;
     for (size_t i = 0; i < metadata_count; i++)
-        if (!metadata[i].value)
-            return nn_refuse(source, "__metadata__: '%.80s' has no value (NULL)", metadata[i].key);
+        if (!nn_given(source->error, "__metadata__", metadata[i].value))
+            return false;
     for (size_t i = 0; i < count; i++) {
         const struct dtype *dtype = find_dtype(t[i].dtype);
         char shape[NN_SHAPE_TEXT];

@@ -129,11 +129,11 @@ static void test_arrays(void **state)
     assert_refused(nn_npy_parse(NULL, AG_F32, "a", "", 0, &error), "npy_parse: an argument");
     assert_refused(nn_idx_parse(&array, AG_F32, NULL, NULL, 99, &error), "not an IDX file");
     assert_refused(nn_idx_parse(NULL, AG_F32, "a", "", 0, &error), "idx_parse: an argument");
-    assert_refused(nn_npy_write(NULL, path, &error), "test_nulls.tmp: no array (NULL)");
+    assert_refused(nn_npy_write(NULL, path, &error), "array: an argument is NULL");
     assert_refused(nn_npy_write(&two[0], NULL, &error), "no name to save to");
     assert_refused(nn_npz_write(names, two, 2, path, &error), "a name is NULL");
     assert_refused(nn_npz_write(NULL, two, 2, path, &error), "a name is NULL");
-    assert_refused(nn_npz_write(names, NULL, 1, path, &error), "no array (NULL)");
+    assert_refused(nn_npz_write(names, NULL, 1, path, &error), "array: an argument is NULL");
     assert_refused(nn_npz_write(names, two, SIZE_MAX, path, &error), "zip64");
     two[0].count = 3;
     assert_refused(nn_npy_write(&two[0], path, &error), "an array whose 3 elements are not (2,)");
@@ -165,7 +165,8 @@ static void test_safetensors(void **state)
     assert_refused(nn_safetensors_write(NULL, &good, 1, NULL, 0, &error), "no name to save to");
     assert_refused(nn_safetensors_write(path, NULL, 1, NULL, 0, &error), "a name is NULL");
     assert_refused(nn_safetensors_write(path, &good, 1, NULL, 1, &error), "a name is NULL");
-    assert_refused(nn_safetensors_write(path, &good, 1, &half, 1, &error), "'key' has no value");
+    assert_refused(nn_safetensors_write(path, &good, 1, &half, 1, &error),
+                   "__metadata__: an argument is NULL");
     bad.name = NULL;
     assert_refused(nn_safetensors_write(path, &bad, 1, NULL, 0, &error), "a name is NULL");
     bad = good;
@@ -217,11 +218,11 @@ static void test_checkpoints(void **state)
     assert_refused(nn_save_safetensors(params, NULL, &error), "no name to save to");
     assert_refused(nn_save_checkpoint(NULL, path, &error), "checkpoint: an argument is NULL");
     assert_refused(nn_load_checkpoint(NULL, path, &error), "checkpoint: an argument is NULL");
-    assert_refused(nn_save_checkpoint(&c, path, &error), "numbers without a name or values");
+    assert_refused(nn_save_checkpoint(&c, path, &error), "checkpoint: an argument is NULL");
     for (int i = 0; i < 2; i++) {
         c.numbers = &numbers[i];
-        assert_refused(nn_save_checkpoint(&c, path, &error), "numbers without a name or values");
-        assert_refused(nn_load_checkpoint(&c, path, &error), "numbers without a name or values");
+        assert_refused(nn_save_checkpoint(&c, path, &error), "checkpoint: an argument is NULL");
+        assert_refused(nn_load_checkpoint(&c, path, &error), "checkpoint: an argument is NULL");
     }
     assert_null(fopen(path, "rb"));
     ag_tape_free(tape);
@@ -253,7 +254,8 @@ static void test_fit(void **state)
     assert_refused(nn_fit(&o, NULL, &error), "must be given");
     split.validation = rows + 1;
     o.epochs = SIZE_MAX;
-    assert_refused(nn_fit(&o, NULL, &error), "epochs are more than memory holds");
+    assert_refused(nn_fit(&o, NULL, &error), "out of memory");
+    ag_clear_error(tape);
     assert_refused(nn_evaluate(NULL, rows, 2, &loss, &error), "must be given");
     assert_refused(nn_evaluate(&o, NULL, 2, &loss, &error), "must be given");
     assert_refused(nn_evaluate(&o, rows, 2, NULL, &error), "must be given");
@@ -286,6 +288,7 @@ static void test_progress(void **state)
 
 static void test_layers(void **state)
 {
+    static const char no_layer[] = "layer: NULL, or one that was never made";
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_params *params = nn_params_new(tape, 1);
     ag_tensor x = ag_full(tape, AG_SHAPE(2, 2), 1), w = nn_parameter(params, "w", AG_SHAPE(2, 2));
@@ -293,21 +296,21 @@ static void test_layers(void **state)
     nn_attention attention = nn_attention_new(params, "attention", 2, 1);
     nn_mlp mlp = nn_mlp_new(params, "mlp", (const int64_t[]){2, 2}, 2, NULL);
     (void)state;
-    assert_failed(nn_linear_apply(NULL, x), tape, "linear: no layer (NULL)");
-    assert_failed(nn_conv_apply(NULL, x), tape, "conv: no layer (NULL)");
-    assert_failed(nn_embedding_apply(NULL, x), tape, "embedding: no layer (NULL)");
-    assert_failed(nn_norm_apply(NULL, x), tape, "norm: no layer (NULL)");
-    assert_failed(nn_recurrent_apply(NULL, steps, NULL), tape, "recurrent: no layer (NULL)");
-    assert_failed(nn_attention_apply(NULL, steps, steps, false), tape, "attention: no layer");
+    assert_failed(nn_linear_apply(NULL, x), tape, no_layer);
+    assert_failed(nn_conv_apply(NULL, x), tape, no_layer);
+    assert_failed(nn_embedding_apply(NULL, x), tape, no_layer);
+    assert_failed(nn_norm_apply(NULL, x), tape, no_layer);
+    assert_failed(nn_recurrent_apply(NULL, steps, NULL), tape, no_layer);
+    assert_failed(nn_attention_apply(NULL, steps, steps, false), tape, no_layer);
     attention.heads = 0;
-    assert_failed(nn_attention_apply(&attention, steps, steps, false), tape, "without heads");
-    assert_failed(nn_transformer_apply(NULL, steps), tape, "transformer: no block (NULL)");
+    assert_failed(nn_attention_apply(&attention, steps, steps, false), tape, no_layer);
+    assert_failed(nn_transformer_apply(NULL, steps), tape, no_layer);
     nn_transformer_new(params, "t", INT64_MAX, (nn_transformer_options){.heads = 1});
     assert_failed((ag_tensor){0}, tape, "width is 9223372036854775807; it must be from 1 to 2^30");
-    assert_failed(nn_mlp_apply(NULL, x), tape, "mlp: no layers");
-    assert_failed(nn_mlp_apply(&(nn_mlp){.layers = 1}, x), tape, "mlp: no layers");
+    assert_failed(nn_mlp_apply(NULL, x), tape, no_layer);
+    assert_failed(nn_mlp_apply(&(nn_mlp){.layers = 1}, x), tape, no_layer);
     mlp.activation = NULL;
-    assert_failed(nn_mlp_apply(&mlp, x), tape, "no activation (NULL)");
+    assert_failed(nn_mlp_apply(&mlp, x), tape, no_layer);
     assert_false(ag_update_sgd(w, w, (ag_tensor){0}, NULL));
     assert_failed((ag_tensor){0}, tape, "update_sgd: no options (NULL)");
     assert_false(ag_update_adam(w, w, w, w, NULL));
