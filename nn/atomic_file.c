@@ -41,7 +41,7 @@ static int open_temporary(const char *path)
 {
     for (;;) {
         bool same = false;
-        int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
         if (descriptor < 0)
             return -1;
         bool locked = lock(descriptor, path, &same);

@@ -68,6 +68,17 @@ static double next_row(void *context)
     return (double)*(*rows)++;
 }
 
+/* Row numbers go through a tensor. */
+static bool check_rows(struct run *r, const char *who, const uint32_t *rows, size_t count)
+{
+    bool single = ag_tape_dtype(r->tape) == AG_F32;
+    for (size_t i = 0; single && i < count; i++)
+        if (rows[i] > 1u << 24)
+            return nn_fail(r->error, "%s: row %u cannot be told from its neighbours in float32",
+                           who, (unsigned)rows[i]);
+    return !ag_error(r->tape) || failed(r);
+}
+
 static bool record(struct run *r, const uint32_t *rows, size_t count, bool training)
 {
     const nn_fit_options *o = r->options;
@@ -236,26 +247,23 @@ static bool run_epoch(struct run *r, bool *interrupted)
 
 /* ---- All of it ---- */
 
-static bool check(const nn_fit_options *o, nn_error *error)
+static bool check(struct run *r)
 {
+    const nn_fit_options *o = r->options;
     const nn_split *s = o ? o->split : NULL;
     if (!s || !o->params || !o->optimizer || !o->loss || (s->train_count && !s->train) ||
         (s->validation_count && !s->validation))
-        return nn_fail(error, "fit: params, optimizer, loss and split must be given");
+        return nn_fail(r->error, "fit: params, optimizer, loss and split must be given");
     if (o->patience && !s->validation_count)
-        return nn_fail(error, "fit: patience needs validation rows");
+        return nn_fail(r->error, "fit: patience needs validation rows");
     if (!(o->average >= 0.0 && o->average < 1.0))
-        return nn_fail(error, "fit: average is %g; it must be at least 0 and below 1", o->average);
+        return nn_fail(r->error, "fit: average is %g; it must be at least 0 and below 1",
+                       o->average);
     if (o->resume && !o->checkpoint)
-        return nn_fail(error, "fit: resume needs a checkpoint");
-    bool single = ag_tape_dtype(nn_params_tape(o->params)) == AG_F32;
-    for (size_t i = 0; single && i < s->train_count + s->validation_count; i++) {
-        uint32_t row = i < s->train_count ? s->train[i] : s->validation[i - s->train_count];
-        if (row > 1u << 24)
-            return nn_fail(error, "fit: row %u cannot be told from its neighbours in float32",
-                           (unsigned)row);
-    }
-    return true;
+        return nn_fail(r->error, "fit: resume needs a checkpoint");
+    r->tape = nn_params_tape(o->params);
+    return check_rows(r, "fit", s->train, s->train_count) &&
+           check_rows(r, "fit", s->validation, s->validation_count);
 }
 
 static bool begin(struct run *r)
@@ -322,12 +330,9 @@ nn_fit_end nn_fit(const nn_fit_options *options, nn_history *history, nn_error *
                     .history = history ? history : &own,
                     .interrupts = interrupts};
     *r.history = (nn_history){0};
-    if (!check(options, error))
+    if (!check(&r))
         return NN_FIT_FAILED;
     bool training = nn_training(options->params);
-    r.tape = nn_params_tape(options->params);
-    if (ag_error(r.tape) && !failed(&r))
-        return NN_FIT_FAILED;
     if (options->interruptible)
         catch_interrupts(&old);
     nn_fit_end end = begin(&r) ? train(&r) : NN_FIT_FAILED;
@@ -348,9 +353,7 @@ bool nn_evaluate(const nn_fit_options *options, const uint32_t *rows, size_t cou
         return nn_fail(error, "evaluate: params, loss, batch and rows must be given");
     bool training = nn_training(options->params);
     r.tape = nn_params_tape(options->params);
-    if (ag_error(r.tape))
-        return failed(&r);
-    bool good = mean_loss(&r, rows, count, loss);
+    bool good = check_rows(&r, "evaluate", rows, count) && mean_loss(&r, rows, count, loss);
     nn_set_training(options->params, training);
     return good;
 }

@@ -131,7 +131,7 @@ void nn_progress_epoch(nn_progress *p, double train, double validation)
     p->train = train;
     p->validation = validation;
     p->epoch++;
-    size_t every = (p->epochs + 9) / 10;
+    size_t every = p->epochs ? (p->epochs - 1) / 10 + 1 : 1;
     bool last = p->epoch == p->epochs;
     if (!p->out)
         return;

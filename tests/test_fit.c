@@ -476,7 +476,12 @@ static void test_mistakes(void **state)
     t.schedule = (nn_schedule){.rate = 1e300};
     refuse(&t, "fit: training diverged: the ");
     double loss;
+    nn_error error;
     assert_false(nn_evaluate(&good, rows, 0, &loss, NULL));
+    rows[1] = (1u << 24) + 1;
+    assert_false(nn_evaluate(&good, rows, 2, &loss, &error));
+    assert_string_equal(error.text,
+                        "evaluate: row 16777217 cannot be told from its neighbours in float32");
     assert_true(nn_training(t.params));
     task_free(&t);
 }

@@ -277,6 +277,8 @@ static void test_progress(void **state)
     nn_progress_end(NULL);
     for (size_t epochs = 0; epochs < 3; epochs++) { /* and more rows than there are */
         nn_progress_begin(&p, out, epochs, epochs);
+        nn_progress_epoch(&p, 1, NAN);
+        nn_progress_epoch(&p, 1, NAN);
         p.bar = true;
         nn_progress_rows(&p, 500);
         nn_progress_epoch(&p, 1, NAN);
