@@ -2,27 +2,11 @@
  * what it is made of: copies of weights, averages, accumulated gradients. */
 #define _POSIX_C_SOURCE 200809L
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <math.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "nn/nn.h"
+#include "tape_help.h"
 
 enum { ROWS = 200, FEATURES = 3, EPOCHS = 6 };
-
-static void assert_no_error(const ag_tape *tape)
-{
-    if (ag_error(tape))
-        fail_msg("%s", ag_error(tape));
-}
 
 static void assert_starts(const char *text, const char *expected)
 {

@@ -1,16 +1,6 @@
 /* NULL for every pointer of nn/'s functions: refused with a message or, where it is what an error
  * left behind, taken for empty. And other arguments that make no sense. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <math.h>
-#include <string.h>
-
-#include "nn/nn.h"
+#include "tape_help.h"
 
 static nn_error error;
 
@@ -25,10 +15,7 @@ static void assert_refused(bool good, const char *expected)
 static void assert_failed(ag_tensor x, ag_tape *tape, const char *expected)
 {
     assert_false(ag_valid(x));
-    assert_non_null(ag_error(tape));
-    if (!strstr(ag_error(tape), expected))
-        fail_msg("expected: %s\ngot: %s", expected, ag_error(tape));
-    ag_clear_error(tape);
+    assert_error_with(tape, expected);
 }
 
 static void test_csv(void **state)
