@@ -73,7 +73,7 @@ static void test_data(void **state)
     assert_refused(nn_table_new(&table, SIZE_MAX, SIZE_MAX, 1, &error), "out of memory");
     assert_refused(nn_split_rows(NULL, 4, 0.5, 0.2, &rng, &error), "split: an argument is NULL");
     assert_refused(nn_split_rows(&split, 4, 0.5, 0.2, NULL, &error), "NULL");
-    assert_refused(nn_split_rows(&split, 4, NAN, 0.2, &rng, &error), "fractions");
+    assert_refused(nn_split_rows(&split, 4, (double)NAN, 0.2, &rng, &error), "fractions");
     assert_refused(nn_median(NULL, rows, 2, &median, &error), "median: an argument is NULL");
     assert_refused(nn_median(x, NULL, 2, &median, &error), "NULL");
     assert_refused(nn_median(x, rows, 2, NULL, &error), "NULL");
@@ -264,11 +264,11 @@ static void test_progress(void **state)
     nn_progress_end(NULL);
     for (size_t epochs = 0; epochs < 3; epochs++) { /* and more rows than there are */
         nn_progress_begin(&p, out, epochs, epochs);
-        nn_progress_epoch(&p, 1, NAN);
-        nn_progress_epoch(&p, 1, NAN);
+        nn_progress_epoch(&p, 1, (double)NAN);
+        nn_progress_epoch(&p, 1, (double)NAN);
         p.bar = true;
         nn_progress_rows(&p, 500);
-        nn_progress_epoch(&p, 1, NAN);
+        nn_progress_epoch(&p, 1, (double)NAN);
         nn_progress_end(&p);
     }
     assert_true(ftell(out) > 0);
