@@ -88,9 +88,13 @@ static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, 
                           (char *)s + fields[i].offset,
                           fields[i].count ? AG_SHAPE(fields[i].count) : AG_SCALAR);
     *own = list->count;
-    for (size_t i = 0; i < c->numbers_count; i++)
-        nn_list_words(list, "training/numbers/", c->numbers[i].name, "F64", c->numbers[i].values,
-                      AG_SHAPE((int64_t)count_of(&c->numbers[i], file)));
+    for (size_t i = 0; i < c->numbers_count; i++) {
+        const nn_numbers *n = c->numbers ? &c->numbers[i] : &(nn_numbers){0};
+        if (!nn_given(source->error, "numbers", n->name && (n->values || !(n->count + n->most))))
+            return false;
+        nn_list_words(list, "training/numbers/", n->name, "F64", n->values,
+                      AG_SHAPE((int64_t)count_of(n, file)));
+    }
     if (c->optimizer && !list_optimizer(list, c))
         return nn_usable(c->params, source) &&
                nn_refuse(source, "the optimiser was made before all of the parameters");
@@ -98,20 +102,6 @@ static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, 
     nn_list_params(list, "training/best/", c->best);
     nn_list_params(list, "", c->params);
     return nn_list_finish(list, source);
-}
-
-/* False, with the message, when it cannot be saved to or loaded from. */
-static bool usable(const nn_checkpoint *c, const struct nn_source *source)
-{
-    if (!nn_given(source->error, "checkpoint", c) || !nn_usable(c->params, source))
-        return false;
-    for (size_t i = 0; i < c->numbers_count; i++) {
-        const nn_numbers *n = c->numbers ? &c->numbers[i] : NULL;
-        if (!nn_given(source->error, "checkpoint",
-                      n && n->name && (n->values || !(n->count + n->most))))
-            return false;
-    }
-    return true;
 }
 
 /* ---- Saving ---- */
@@ -122,7 +112,7 @@ bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *erro
     const struct nn_source source = {path, error};
     struct nn_list list = {0};
     size_t own;
-    if (!usable(c, &source))
+    if (!nn_given(error, "checkpoint", c) || !nn_usable(c->params, &source))
         return false;
     struct snapshot s = {.step = c->step,
                          .params_rng = *nn_params_rng(c->params),
@@ -233,7 +223,7 @@ static bool load(nn_checkpoint *c, const nn_safetensors *file, const struct nn_s
 bool nn_load_checkpoint(nn_checkpoint *c, const char *path, nn_error *error)
 {
     const struct nn_source source = {path, error};
-    if (!usable(c, &source))
+    if (!nn_given(error, "checkpoint", c) || !nn_usable(c->params, &source))
         return false;
     nn_safetensors *file = nn_safetensors_read(path, error);
     bool good = file && check_format(file, &source) && load(c, file, &source);

@@ -34,11 +34,6 @@ static bool fail_in_column(const struct reader *r, size_t column, const char *wh
     return nn_fail(r->error, "%s:%zu: column %zu: %s", r->csv->name, r->row_line, column, what);
 }
 
-static void push(struct reader *r, size_t cell)
-{
-    nn_bytes_append(&r->csv->numbers, &cell, sizeof cell);
-}
-
 /* From the opening quote to behind the closing one; unquotes. The text ends in NUL and holds no
  * other. */
 static bool scan_quoted(struct reader *r, size_t column)
@@ -63,7 +58,7 @@ static bool scan_field(struct reader *r, size_t column, char *separator)
 {
     char *text = r->csv->text;
     bool quoted = text[r->at] == '"';
-    push(r, r->at);
+    nn_bytes_append(&r->csv->numbers, &r->at, sizeof r->at);
     if (quoted && !scan_quoted(r, column))
         return false;
     if (!quoted)
@@ -109,7 +104,7 @@ static bool scan_row(struct reader *r)
         return nn_fail(r->error, "%s:%zu: %zu field%s where the header has %zu%s", csv->name,
                        r->row_line, fields, fields == 1 ? "" : "s", csv->columns,
                        separator == '\0' ? "; the file ends inside this row" : "");
-    push(r, r->row_line);
+    nn_bytes_append(&csv->numbers, &r->row_line, sizeof r->row_line);
     return true;
 }
 

@@ -205,13 +205,17 @@ static void test_checkpoints(void **state)
     assert_refused(nn_save_safetensors(params, NULL, &error), "no name to save to");
     assert_refused(nn_save_checkpoint(NULL, path, &error), "checkpoint: an argument is NULL");
     assert_refused(nn_load_checkpoint(NULL, path, &error), "checkpoint: an argument is NULL");
-    assert_refused(nn_save_checkpoint(&c, path, &error), "checkpoint: an argument is NULL");
+    assert_refused(nn_save_checkpoint(&c, path, &error), "numbers: an argument is NULL");
     for (int i = 0; i < 2; i++) {
         c.numbers = &numbers[i];
-        assert_refused(nn_save_checkpoint(&c, path, &error), "checkpoint: an argument is NULL");
-        assert_refused(nn_load_checkpoint(&c, path, &error), "checkpoint: an argument is NULL");
+        assert_refused(nn_save_checkpoint(&c, path, &error), "numbers: an argument is NULL");
     }
     assert_null(fopen(path, "rb"));
+    c.numbers_count = 0;
+    assert_true(nn_save_checkpoint(&c, path, &error));
+    c.numbers_count = 1;
+    assert_refused(nn_load_checkpoint(&c, path, &error), "numbers: an argument is NULL");
+    remove(path);
     ag_tape_free(tape);
 }
 
