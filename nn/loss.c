@@ -33,30 +33,29 @@ static bool differ(const char *who, ag_tensor y, ag_tensor target, int fewer)
     return true;
 }
 
-/* y - target, where they have the same shape. */
-static ag_tensor difference(const char *who, ag_tensor y, ag_tensor target)
-{
-    return differ(who, y, target, 0) ? (ag_tensor){.tape = y.tape} : ag_sub(y, target);
-}
-
 ag_tensor nn_mse_loss(ag_tensor y, ag_tensor target, nn_reduction reduction)
 {
-    ag_tensor d = difference("mse_loss", y, target);
+    if (differ("mse_loss", y, target, 0))
+        return (ag_tensor){.tape = y.tape};
+    ag_tensor d = ag_sub(y, target);
     return reduction == NN_MEAN ? ag_mean_square(d) : reduce(ag_square(d), reduction);
 }
 
 ag_tensor nn_l1_loss(ag_tensor y, ag_tensor target, nn_reduction reduction)
 {
-    return reduce(ag_abs(difference("l1_loss", y, target)), reduction);
+    if (differ("l1_loss", y, target, 0))
+        return (ag_tensor){.tape = y.tape};
+    return reduce(ag_abs(ag_sub(y, target)), reduction);
 }
 
 /* With c = clip(d, -delta, delta) both pieces are c (d - c/2). */
 ag_tensor nn_huber_loss(ag_tensor y, ag_tensor target, double delta, nn_reduction reduction)
 {
-    ag_tensor d = difference("huber_loss", y, target);
+    if (differ("huber_loss", y, target, 0))
+        return (ag_tensor){.tape = y.tape};
     if (!(delta > 0.0 && isfinite(delta)))
         return ag_fail(y.tape, "huber_loss: delta is %g; it must be positive and finite", delta);
-    ag_tensor c = ag_clip(d, -delta, delta);
+    ag_tensor d = ag_sub(y, target), c = ag_clip(d, -delta, delta);
     return reduce(ag_mul(c, ag_sub(d, ag_mul_scalar(c, 0.5))), reduction);
 }
 
