@@ -119,6 +119,11 @@ nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
 
 /* ---- Norm ---- */
 
+static inline double square(double x)
+{
+    return x * x;
+}
+
 /* Partial sums side by side, in a fixed order, so that a compiler may use vectors. */
 static double sum_of_squares(ag_tensor x)
 {
@@ -129,9 +134,9 @@ static double sum_of_squares(ag_tensor x)
     int64_t i = 0, count = f || d ? ag_count(x) : 0;
     for (; i + LANES <= count; i += LANES)
         for (int k = 0; k < LANES; k++)
-            lane[k] += f ? (double)f[i + k] * (double)f[i + k] : d[i + k] * d[i + k];
+            lane[k] += square(f ? (double)f[i + k] : d[i + k]);
     for (; i < count; i++)
-        sum += f ? (double)f[i] * (double)f[i] : d[i] * d[i];
+        sum += square(f ? (double)f[i] : d[i]);
     for (int k = 0; k < LANES; k++)
         sum += lane[k];
     return sum;
