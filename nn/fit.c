@@ -9,7 +9,6 @@
 
 #include <math.h>
 #include <signal.h>
-#include <string.h>
 
 enum { STATE = 4, PLAN = 10 };
 
@@ -123,26 +122,19 @@ static const char *const plan_names[PLAN] = {"fit/batch",           "fit/accumul
                                              "fit/schedule/factor", "fit/schedule/warmup",
                                              "fit/schedule/every",  "fit/schedule/total"};
 
-static void write_plan(const nn_fit_options *o, double plan[PLAN])
-{
-    const nn_schedule s = o->schedule ? *o->schedule : (nn_schedule){0};
-    const double values[PLAN] = {(double)o->batch, o->accumulate > 1 ? (double)o->accumulate : 1.0,
-                                 o->average,       s.kind,
-                                 s.rate,           s.floor,
-                                 s.factor,         (double)s.warmup,
-                                 (double)s.every,  (double)s.total};
-    memcpy(plan, values, sizeof values);
-}
-
 static bool checkpoint(struct run *r, bool save)
 {
     const nn_fit_options *o = r->options;
     nn_history *h = r->history;
-    double plan[PLAN];
+    const nn_schedule s = o->schedule ? *o->schedule : (nn_schedule){0};
+    double plan[PLAN] = {(double)o->batch, o->accumulate > 1 ? (double)o->accumulate : 1.0,
+                         o->average,       s.kind,
+                         s.rate,           s.floor,
+                         s.factor,         (double)s.warmup,
+                         (double)s.every,  (double)s.total};
     nn_numbers numbers[3 + PLAN] = {{"fit/state", r->state, STATE, 0, false},
                                     {"fit/train", h->train, h->epochs, o->epochs, false},
                                     {"fit/validation", h->validation, h->epochs, o->epochs, false}};
-    write_plan(o, plan);
     for (size_t i = 0; i < PLAN; i++)
         numbers[3 + i] = (nn_numbers){plan_names[i], &plan[i], 1, 0, true};
     nn_checkpoint c = {.params = o->params,
