@@ -41,7 +41,7 @@ static int open_temporary(const char *path)
 {
     for (;;) {
         bool same = false;
-        int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
         if (descriptor < 0)
             return -1;
         bool locked = lock(descriptor, path, &same);
@@ -75,6 +75,8 @@ bool nn_file_begin(nn_file *file, const char *path, nn_error *error)
 {
     const struct nn_source source = {path, error};
     struct stat old;
+    if (!nn_given(error, "file", file))
+        return false;
     *file = (nn_file){0};
     if (!path || !*path)
         return nn_fail(error, "file: no name to save to");
@@ -99,6 +101,10 @@ bool nn_file_begin(nn_file *file, const char *path, nn_error *error)
 
 bool nn_file_write(nn_file *file, const void *data, size_t size)
 {
+    if (!file || !file->stream)
+        return false;
+    if (!data && size > 0)
+        file->error = EINVAL;
     if (!file->error && size > 0 && fwrite(data, 1, size, file->stream) != size)
         file->error = errno ? errno : EIO;
     return !file->error;
@@ -106,6 +112,8 @@ bool nn_file_write(nn_file *file, const void *data, size_t size)
 
 void nn_file_abandon(nn_file *file)
 {
+    if (!file)
+        return;
     if (file->stream)
         unlink(file->temporary);
     close_file(file);
@@ -127,7 +135,7 @@ static void sync_directory(char *path)
 
 bool nn_file_commit(nn_file *file, nn_error *error)
 {
-    if (!file->stream)
+    if (!file || !file->stream)
         return nn_fail(error, "file: commit without begin");
     if (!file->error && ferror(file->stream))
         file->error = EIO; /* of a write by fprintf, whose errno is gone */

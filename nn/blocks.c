@@ -7,19 +7,18 @@
 
 nn_attention nn_attention_new(nn_params *params, const char *name, int64_t width, int64_t heads)
 {
-    char text[NN_NAME];
     nn_attention layer = {.params = params, .heads = heads};
     nn_check_size(params, "attention", name, "width", width);
     nn_check_size(params, "attention", name, "heads", heads);
     if (heads > 0 && width % heads)
         ag_fail(nn_params_tape(params), "attention: %s: %lld heads do not divide the width, %lld",
                 name ? name : "NULL", (long long)heads, (long long)width);
-    if (!nn_join(params, text, name, "out_proj") || ag_error(nn_params_tape(params)))
+    if (ag_error(nn_params_tape(params)))
         return layer;
-    layer.in_proj_weight = nn_part(params, name, "in_proj_weight", AG_SHAPE(3 * width, width), 0.0);
-    layer.in_proj_bias = nn_part(params, name, "in_proj_bias", AG_SHAPE(3 * width), 0.0);
+    layer.in_proj_weight = nn_part(params, name, "in_proj_weight", AG_SHAPE(3 * width, width));
+    layer.in_proj_bias = nn_part(params, name, "in_proj_bias", AG_SHAPE(3 * width));
     nn_init_xavier(layer.in_proj_weight, width, 3 * width, NN_UNIFORM, nn_params_rng(params));
-    layer.out_proj = nn_linear_new(params, text, width, width);
+    layer.out_proj = nn_linear_new(params, nn_join(params, name, "out_proj").text, width, width);
     nn_init_constant(layer.out_proj.bias, 0.0);
     return layer;
 }
@@ -50,6 +49,8 @@ static ag_tensor heads_of(const nn_attention *layer, ag_tensor y, int64_t number
 
 ag_tensor nn_attention_apply(const nn_attention *layer, ag_tensor x, ag_tensor memory, bool causal)
 {
+    if (!layer || layer->heads < 1)
+        return nn_no_layer(x.tape);
     bool self = x.index == memory.index && x.tape == memory.tape;
     ag_tensor from_x = project(layer, x, 0, self ? 3 : 1);
     ag_tensor from_memory = self ? from_x : project(layer, memory, 1, 2);
@@ -74,22 +75,17 @@ ag_tensor nn_attention_apply(const nn_attention *layer, ag_tensor x, ag_tensor m
 nn_transformer nn_transformer_new(nn_params *params, const char *name, int64_t width,
                                   nn_transformer_options options)
 {
-    char text[NN_NAME];
     nn_transformer block = {.params = params, .options = options};
-    int64_t hidden = options.hidden ? options.hidden : 4 * width;
+    int64_t hidden = options.hidden ? options.hidden : (int64_t)(4 * (uint64_t)width);
     nn_check_size(params, "transformer", name, "width", width);
     nn_check_size(params, "transformer", name, "hidden", hidden);
-    if (nn_join(params, text, name, "self_attn"))
-        block.self_attn = nn_attention_new(params, text, width, options.heads);
+    block.self_attn =
+        nn_attention_new(params, nn_join(params, name, "self_attn").text, width, options.heads);
     block.self_attn.dropout = options.dropout;
-    if (nn_join(params, text, name, "linear1"))
-        block.linear1 = nn_linear_new(params, text, width, hidden);
-    if (nn_join(params, text, name, "linear2"))
-        block.linear2 = nn_linear_new(params, text, hidden, width);
-    if (nn_join(params, text, name, "norm1"))
-        block.norm1 = nn_layer_norm_new(params, text, width);
-    if (nn_join(params, text, name, "norm2"))
-        block.norm2 = nn_layer_norm_new(params, text, width);
+    block.linear1 = nn_linear_new(params, nn_join(params, name, "linear1").text, width, hidden);
+    block.linear2 = nn_linear_new(params, nn_join(params, name, "linear2").text, hidden, width);
+    block.norm1 = nn_layer_norm_new(params, nn_join(params, name, "norm1").text, width);
+    block.norm2 = nn_layer_norm_new(params, nn_join(params, name, "norm2").text, width);
     return block;
 }
 
@@ -110,6 +106,8 @@ static ag_tensor feed_forward(const nn_transformer *block, ag_tensor x)
 
 ag_tensor nn_transformer_apply(const nn_transformer *block, ag_tensor x)
 {
+    if (!block)
+        return nn_no_layer(x.tape);
     const nn_norm *norm1 = &block->norm1, *norm2 = &block->norm2;
     if (block->options.post_norm) {
         x = nn_norm_apply(norm1, ag_add(x, attend(block, x)));
@@ -133,16 +131,18 @@ nn_mlp nn_mlp_new(nn_params *params, const char *name, const int64_t *sizes, siz
     mlp.layer = ag_allocate(tape, (count - 1) * sizeof *mlp.layer);
     mlp.layers = mlp.layer ? count - 1 : 0;
     for (size_t i = 0; i < mlp.layers; i++) {
-        char number[24], text[NN_NAME];
+        char number[24];
         snprintf(number, sizeof number, "%zu", 2 * i);
-        if (nn_join(params, text, name, number))
-            mlp.layer[i] = nn_linear_new(params, text, sizes[i], sizes[i + 1]);
+        mlp.layer[i] =
+            nn_linear_new(params, nn_join(params, name, number).text, sizes[i], sizes[i + 1]);
     }
     return mlp;
 }
 
 ag_tensor nn_mlp_apply(const nn_mlp *mlp, ag_tensor x)
 {
+    if (!mlp || (mlp->layers && !mlp->layer) || !mlp->activation)
+        return nn_no_layer(x.tape);
     for (size_t i = 0; i < mlp->layers; i++) {
         x = nn_linear_apply(&mlp->layer[i], x);
         if (i + 1 < mlp->layers)

@@ -24,6 +24,11 @@ bool nn_fail(nn_error *error, const char *format, ...)
     return false;
 }
 
+bool nn_given(nn_error *error, const char *who, bool given)
+{
+    return given || nn_fail(error, "%s: an argument is NULL", who);
+}
+
 const char *nn_shown(const char *name)
 {
     const size_t longest = 200;
@@ -49,7 +54,7 @@ bool nn_out_of_memory(const struct nn_source *source)
 const char *nn_shape_print(char *text, const ag_shape *shape)
 {
     int used = snprintf(text, NN_SHAPE_TEXT, "(");
-    for (int i = 0; i < shape->rank; i++)
+    for (int i = 0; i < shape->rank && i < AG_MAX_RANK; i++)
         used += snprintf(text + used, (size_t)(NN_SHAPE_TEXT - used), "%s%lld", i ? ", " : "",
                          (long long)shape->dim[i]);
     snprintf(text + used, (size_t)(NN_SHAPE_TEXT - used), shape->rank == 1 ? ",)" : ")");
@@ -105,24 +110,18 @@ void nn_bytes_free(struct nn_bytes *bytes)
 }
 
 /* NULL, or why not. */
-static const char *read_stream(struct nn_bytes *bytes, FILE *stream)
+static const char *read_file(struct nn_bytes *bytes, const char *path)
 {
+    FILE *stream = path ? fopen(path, "rb") : NULL;
+    if (!stream)
+        return path ? strerror(errno) : "no name (NULL)";
     size_t read = 1;
     while (read > 0 && nn_bytes_reserve(bytes, (size_t)1 << 16)) {
         read = fread(bytes->at + bytes->size, 1, bytes->capacity - bytes->size, stream);
         bytes->size += read;
     }
-    return ferror(stream) ? strerror(errno) : NULL;
-}
-
-static const char *read_file(struct nn_bytes *bytes, const char *path)
-{
-    FILE *stream = path ? fopen(path, "rb") : NULL;
-    const char *problem = stream ? read_stream(bytes, stream)
-                          : path ? strerror(errno)
-                                 : "no name (NULL)";
-    if (stream)
-        fclose(stream);
+    const char *problem = ferror(stream) ? strerror(errno) : NULL;
+    fclose(stream);
     return problem;
 }
 
@@ -132,7 +131,7 @@ bool nn_bytes_get(struct nn_bytes *bytes, const struct nn_memory *memory,
     *bytes = (struct nn_bytes){0};
     const char *problem = NULL;
     if (memory)
-        nn_bytes_append(bytes, memory->at, memory->size);
+        nn_bytes_append(bytes, memory->at, memory->at ? memory->size : 0);
     else
         problem = read_file(bytes, source->name);
     nn_bytes_append(bytes, "", 1);
@@ -181,24 +180,17 @@ static double single(uint32_t bits)
     return (double)value;
 }
 
-static double real(uint64_t bits, size_t size)
-{
-    if (size == 2)
-        return half((unsigned)bits);
-    if (size == 4)
-        return single((uint32_t)bits);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 double nn_element_at(const struct nn_element *element, const unsigned char *at)
 {
     uint64_t bits = nn_integer_at(at, element->size, element->big);
     uint64_t sign = (uint64_t)1 << (8 * element->size - 1);
+    double value;
     switch (element->kind) {
     case 'f':
-        return real(bits, element->size);
+        memcpy(&value, &bits, sizeof value);
+        return element->size == 2   ? half((unsigned)bits)
+               : element->size == 4 ? single((uint32_t)bits)
+                                    : value;
     case 'B':
         return single((uint32_t)bits << 16);
     case 'i': /* two's complement: the sign's bit counts negative */
@@ -245,13 +237,12 @@ void nn_bytes_little(struct nn_bytes *bytes, const void *data, size_t size, size
 bool nn_shape_bytes(const ag_shape *shape, size_t size, size_t *bytes)
 {
     size_t product = size, most = PTRDIFF_MAX;
-    bool empty = false, fits = true;
-    for (int i = 0; i < shape->rank; i++) {
+    bool empty = false, fits = shape->rank >= 0 && shape->rank <= AG_MAX_RANK;
+    for (int i = 0; i < shape->rank && fits; i++) {
         uint64_t n = (uint64_t)shape->dim[i];
         empty |= n == 0;
-        fits &= n == 0 || (n <= most && product <= most / n);
-        if (fits && n)
-            product *= (size_t)n;
+        fits = n == 0 || (n <= most && product <= most / n);
+        product *= fits && n ? (size_t)n : 1;
     }
     *bytes = empty ? 0 : product;
     return fits;
@@ -267,9 +258,24 @@ bool nn_same_shape(const ag_shape *a, const ag_shape *b)
 
 void nn_array_free(nn_array *array)
 {
+    if (!array)
+        return;
     free(array->f32);
     free(array->f64);
     *array = (nn_array){0};
+}
+
+bool nn_array_check(const nn_array *array, const struct nn_source *source)
+{
+    char shape[NN_SHAPE_TEXT];
+    size_t count;
+    if (!nn_given(source->error, "array", array))
+        return false;
+    bool fits = nn_shape_bytes(&array->shape, 1, &count) && count == array->count;
+    return (fits && (!count || array->f32 || array->f64)) ||
+           nn_refuse(source, "an array whose %zu elements are not %s",
+                     array->f32 || array->f64 ? array->count : 0,
+                     nn_shape_print(shape, &array->shape));
 }
 
 static bool allocate(nn_array *array, ag_dtype dtype, const ag_shape *shape)
@@ -322,32 +328,36 @@ bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_p
     return good;
 }
 
-static int compare_names(const void *a, const void *b)
+/* ---- Names ---- */
+
+int nn_compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-bool nn_find_twin(const char *const *names, size_t step, size_t count, const char **twin)
+const char *nn_sort_names(void *items, size_t count, size_t size)
 {
-    const char **sorted = malloc(count * sizeof *sorted + 1);
-    *twin = NULL;
-    if (!sorted)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        memcpy(&sorted[i], (const char *)names + i * step, sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, compare_names);
-    for (size_t i = 1; i < count && !*twin; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0)
-            *twin = sorted[i];
-    free(sorted);
-    return true;
+    const char *twin = NULL, *at = items;
+    if (count)
+        qsort(items, count, size, nn_compare_names);
+    for (size_t i = 1; i < count && !twin; i++)
+        if (nn_compare_names(at + (i - 1) * size, at + i * size) == 0)
+            memcpy(&twin, at + i * size, sizeof twin);
+    return twin;
 }
 
-bool nn_check_names(const char *const *names, size_t step, size_t count,
-                    const struct nn_source *source)
+bool nn_check_names(const void *items, size_t count, size_t size, const struct nn_source *source)
 {
-    const char *twin;
-    if (!nn_find_twin(names, step, count, &twin))
+    const char *at = items;
+    for (size_t i = 0; i < count; i++)
+        if (!at || !*(const char *const *)(const void *)(at + i * size))
+            return nn_refuse(source, "a name is NULL");
+    void *copy = malloc(count * size + 1);
+    if (!copy)
         return nn_out_of_memory(source);
+    if (count)
+        memcpy(copy, items, count * size);
+    const char *twin = nn_sort_names(copy, count, size);
+    free(copy);
     return !twin || nn_refuse(source, "two have the name '%.80s'", twin);
 }

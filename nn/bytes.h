@@ -18,6 +18,9 @@ struct nn_source {
 bool nn_refuse(const struct nn_source *source, const char *format, ...) AG_PRINTF(2, 3);
 bool nn_out_of_memory(const struct nn_source *source);
 
+/* What is given: that no pointer was NULL; else false, with the message. */
+bool nn_given(nn_error *error, const char *who, bool given);
+
 /* Of a name, as much as is shown. */
 const char *nn_shown(const char *name);
 
@@ -89,14 +92,20 @@ typedef bool nn_array_parser(nn_array *array, ag_dtype dtype, const char *name, 
 bool nn_array_read(nn_array *array, ag_dtype dtype, const char *path, nn_array_parser *parse,
                    nn_error *error);
 
+/* That an array is as its shape says. */
+bool nn_array_check(const nn_array *array, const struct nn_source *source);
+
 /* Appends the .npy image of an array to none. */
 void nn_npy_print(struct nn_bytes *bytes, const nn_array *array);
 
-/* Of `count` names, which lie `step` bytes apart in an array of structs: one that is there twice,
- * or NULL. False when out of memory. */
-bool nn_find_twin(const char *const *names, size_t step, size_t count, const char **twin);
-bool nn_check_names(const char *const *names, size_t step, size_t count,
-                    const struct nn_source *source); /* that there is none */
+/* For qsort and bsearch: names, or structs that begin with theirs. */
+int nn_compare_names(const void *a, const void *b);
+
+/* Sorts `count` of these, of `size` bytes each; a name that is there twice, or NULL. */
+const char *nn_sort_names(void *items, size_t count, size_t size);
+
+/* That there is none; sorts a copy. */
+bool nn_check_names(const void *items, size_t count, size_t size, const struct nn_source *source);
 
 bool nn_same_shape(const ag_shape *a, const ag_shape *b);
 
@@ -105,16 +114,16 @@ bool nn_stored_element(const nn_stored *tensor, struct nn_element *element);
 
 /* ---- Lists of what a file holds ---- */
 
-struct nn_item {
-    nn_stored stored; /* its name is set by nn_list_finish */
-    size_t name;      /* in the list's names */
-    void *words;      /* U64 or F64 numbers; or NULL and */
+struct nn_place {
+    size_t name; /* in the list's names */
+    void *words; /* U64 or F64 numbers; or NULL and */
     ag_tensor tensor;
 };
 
 struct nn_list {
-    struct nn_bytes items, names;
-    struct nn_item *item; /* (count) */
+    struct nn_bytes stored_bytes, place_bytes, names;
+    nn_stored *stored;      /* (count); names are set by nn_list_finish */
+    struct nn_place *place; /* (count): where values come from and go to */
     size_t count;
 };
 
@@ -126,9 +135,6 @@ void nn_list_tensor(struct nn_list *list, const char *prefix, const char *name, 
 void nn_list_params(struct nn_list *list, const char *prefix, const nn_params *params);
 bool nn_list_finish(struct nn_list *list, const struct nn_source *source);
 void nn_list_free(struct nn_list *list);
-
-bool nn_list_save(const struct nn_list *list, const nn_metadata *metadata, size_t metadata_count,
-                  const struct nn_source *source);
 
 /* That the file has every item as it must be (convert: of any floating-point type), and no other
  * tensor; of one, the message says `extra` (NULL: it may have others). */

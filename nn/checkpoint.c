@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "optimizer.h"
+#include "parts.h"
 
 #define FORMAT "tapegrad checkpoint 1"
 
@@ -88,9 +88,13 @@ static bool list_all(struct nn_list *list, size_t *own, const nn_checkpoint *c, 
                           (char *)s + fields[i].offset,
                           fields[i].count ? AG_SHAPE(fields[i].count) : AG_SCALAR);
     *own = list->count;
-    for (size_t i = 0; i < c->numbers_count; i++)
-        nn_list_words(list, "training/numbers/", c->numbers[i].name, "F64", c->numbers[i].values,
-                      AG_SHAPE((int64_t)count_of(&c->numbers[i], file)));
+    for (size_t i = 0; i < c->numbers_count; i++) {
+        const nn_numbers *n = c->numbers ? &c->numbers[i] : &(nn_numbers){0};
+        if (!nn_given(source->error, "numbers", n->name && (n->values || !(n->count + n->most))))
+            return false;
+        nn_list_words(list, "training/numbers/", n->name, "F64", n->values,
+                      AG_SHAPE((int64_t)count_of(n, file)));
+    }
     if (c->optimizer && !list_optimizer(list, c))
         return nn_usable(c->params, source) &&
                nn_refuse(source, "the optimiser was made before all of the parameters");
@@ -108,7 +112,7 @@ bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *erro
     const struct nn_source source = {path, error};
     struct nn_list list = {0};
     size_t own;
-    if (!nn_usable(c->params, &source))
+    if (!nn_given(error, "checkpoint", c) || !nn_usable(c->params, &source))
         return false;
     struct snapshot s = {.step = c->step,
                          .params_rng = *nn_params_rng(c->params),
@@ -121,8 +125,8 @@ bool nn_save_checkpoint(const nn_checkpoint *c, const char *path, nn_error *erro
         s.rows = c->batches->count;
         s.position = c->batches->position;
     }
-    bool good =
-        list_all(&list, &own, c, &s, NULL, &source) && nn_list_save(&list, &metadata, 1, &source);
+    bool good = list_all(&list, &own, c, &s, NULL, &source) &&
+                nn_safetensors_write(path, list.stored, list.count, &metadata, 1, error);
     nn_list_free(&list);
     return good;
 }
@@ -197,15 +201,15 @@ static bool load(nn_checkpoint *c, const nn_safetensors *file, const struct nn_s
     bool good = list_all(&list, &own, c, &s, file, source) &&
                 nn_list_check(&list, file, false, "has no place in this training", source);
     for (size_t i = 0; i < c->numbers_count && good; i++)
-        good = check_fixed(&c->numbers[i],
-                           nn_safetensors_find(file, list.item[own + i].stored.name), source);
+        good = check_fixed(&c->numbers[i], nn_safetensors_find(file, list.stored[own + i].name),
+                           source);
     if (good)
         nn_list_load(&list, 0, own, file);
     good = good && judge(&s, c, source) && set_options(&s, c, source);
     if (good) {
         nn_list_load(&list, own, list.count, file);
         for (size_t i = 0; i < c->numbers_count; i++)
-            c->numbers[i].count = list.item[own + i].stored.size / 8;
+            c->numbers[i].count = list.stored[own + i].size / 8;
         c->step = s.step;
         *nn_params_rng(c->params) = s.params_rng;
         *ag_tape_rng(nn_params_tape(c->params)) = s.tape_rng;
@@ -219,7 +223,7 @@ static bool load(nn_checkpoint *c, const nn_safetensors *file, const struct nn_s
 bool nn_load_checkpoint(nn_checkpoint *c, const char *path, nn_error *error)
 {
     const struct nn_source source = {path, error};
-    if (!nn_usable(c->params, &source))
+    if (!nn_given(error, "checkpoint", c) || !nn_usable(c->params, &source))
         return false;
     nn_safetensors *file = nn_safetensors_read(path, error);
     bool good = file && check_format(file, &source) && load(c, file, &source);

@@ -34,11 +34,6 @@ static bool fail_in_column(const struct reader *r, size_t column, const char *wh
     return nn_fail(r->error, "%s:%zu: column %zu: %s", r->csv->name, r->row_line, column, what);
 }
 
-static void push(struct reader *r, size_t cell)
-{
-    nn_bytes_append(&r->csv->numbers, &cell, sizeof cell);
-}
-
 /* From the opening quote to behind the closing one; unquotes. The text ends in NUL and holds no
  * other. */
 static bool scan_quoted(struct reader *r, size_t column)
@@ -63,7 +58,7 @@ static bool scan_field(struct reader *r, size_t column, char *separator)
 {
     char *text = r->csv->text;
     bool quoted = text[r->at] == '"';
-    push(r, r->at);
+    nn_bytes_append(&r->csv->numbers, &r->at, sizeof r->at);
     if (quoted && !scan_quoted(r, column))
         return false;
     if (!quoted)
@@ -109,21 +104,20 @@ static bool scan_row(struct reader *r)
         return nn_fail(r->error, "%s:%zu: %zu field%s where the header has %zu%s", csv->name,
                        r->row_line, fields, fields == 1 ? "" : "s", csv->columns,
                        separator == '\0' ? "; the file ends inside this row" : "");
-    push(r, r->row_line);
+    nn_bytes_append(&csv->numbers, &r->row_line, sizeof r->row_line);
     return true;
 }
 
 /* The names of the columns are the first cells. */
 static bool check_names(nn_csv *csv, nn_error *error)
 {
-    const char *twin = NULL;
     const char **names = malloc(csv->columns * sizeof *names);
-    for (size_t i = 0; names && i < csv->columns; i++)
-        names[i] = csv->text + ((const size_t *)(void *)csv->numbers.at)[i];
-    bool known = names && nn_find_twin(names, sizeof *names, csv->columns, &twin);
-    free(names);
-    if (!known)
+    if (!names)
         return nn_fail(error, "%s: out of memory", csv->name);
+    for (size_t i = 0; i < csv->columns; i++)
+        names[i] = csv->text + ((const size_t *)(void *)csv->numbers.at)[i];
+    const char *twin = nn_sort_names(names, csv->columns, sizeof *names);
+    free(names);
     return !twin || nn_fail(error, "%s:1: two columns have the name '%.40s'", csv->name, twin);
 }
 
@@ -193,36 +187,39 @@ void nn_csv_free(nn_csv *csv)
 
 const char *nn_csv_file(const nn_csv *csv)
 {
-    return csv->name;
+    return csv ? csv->name : nn_shown(NULL);
 }
 
 size_t nn_csv_rows(const nn_csv *csv)
 {
-    return csv->rows;
+    return csv ? csv->rows : 0;
 }
 
 size_t nn_csv_columns(const nn_csv *csv)
 {
-    return csv->columns;
+    return csv ? csv->columns : 0;
 }
 
 const char *nn_csv_name(const nn_csv *csv, size_t column)
 {
-    return csv->text + csv->cells[column];
+    return column < nn_csv_columns(csv) ? csv->text + csv->cells[column] : "";
 }
 
 const char *nn_csv_text(const nn_csv *csv, size_t row, size_t column)
 {
-    return csv->text + csv->cells[(row + 1) * (csv->columns + 1) + column];
+    bool there = row < nn_csv_rows(csv) && column < csv->columns;
+    return there ? csv->text + csv->cells[(row + 1) * (csv->columns + 1) + column] : "";
 }
 
 size_t nn_csv_line(const nn_csv *csv, size_t row)
 {
-    return csv->cells[(row + 1) * (csv->columns + 1) + csv->columns];
+    return row < nn_csv_rows(csv) ? csv->cells[(row + 2) * (csv->columns + 1) - 1] : 0;
 }
 
 bool nn_csv_find(const nn_csv *csv, const char *name, size_t *column, nn_error *error)
 {
+    if (!nn_given(error, "csv_find", csv && name && column))
+        return false;
     for (size_t i = 0; i < csv->columns; i++)
         if (strcmp(nn_csv_name(csv, i), name) == 0) {
             *column = i;

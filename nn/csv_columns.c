@@ -1,6 +1,6 @@
 /* The columns of a CSV: as numbers, as categories. */
 #define _POSIX_C_SOURCE 200809L /* newlocale */
-#include "data.h"
+#include "bytes.h"
 
 #include <limits.h>
 #include <locale.h>
@@ -56,6 +56,16 @@ static bool is_missing(const char *text)
     return false;
 }
 
+/* That there is the column; given: that no pointer was NULL. */
+static bool check_column(const nn_csv *csv, size_t column, const char *who, bool given,
+                         nn_error *error)
+{
+    return nn_given(error, who, given) &&
+           (column < nn_csv_columns(csv) ||
+            nn_fail(error, "%s: there is no column %zu; there are %zu", nn_csv_file(csv), column,
+                    nn_csv_columns(csv)));
+}
+
 static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing,
                          nn_error *error)
 {
@@ -77,6 +87,8 @@ static bool read_numbers(const nn_csv *csv, size_t column, double *out, size_t *
 bool nn_csv_numbers(const nn_csv *csv, size_t column, double *out, size_t *missing, nn_error *error)
 {
     size_t count;
+    if (!check_column(csv, column, "csv_numbers", csv && out, error))
+        return false;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)
         return nn_fail(error, "%s: out of memory", nn_csv_file(csv));
@@ -88,11 +100,6 @@ bool nn_csv_numbers(const nn_csv *csv, size_t column, double *out, size_t *missi
 }
 
 /* ---- Categories ---- */
-
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
 
 /* Copies the texts into one block: the pointers, then the characters. */
 static char **copy_texts(const char **texts, size_t count)
@@ -113,6 +120,8 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
                        nn_error *error)
 {
     size_t rows = nn_csv_rows(csv);
+    if (!check_column(csv, column, "csv_categories", csv && codes && categories, error))
+        return false;
     const char **texts = rows <= INT_MAX ? malloc(rows * sizeof *texts) : NULL;
     if (!texts)
         return nn_fail(error, "%s: out of memory", nn_csv_file(csv));
@@ -122,14 +131,14 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
         if (*text)
             texts[present++] = text;
     }
-    qsort(texts, present, sizeof *texts, compare_texts);
+    qsort(texts, present, sizeof *texts, nn_compare_names);
     for (size_t i = 0; i < present; i++)
         if (count == 0 || strcmp(texts[count - 1], texts[i]) != 0)
             texts[count++] = texts[i];
     *categories = (nn_categories){count, rows - present, copy_texts(texts, count)};
     for (size_t i = 0; i < rows; i++) {
         const char *text = nn_csv_text(csv, i, column);
-        const char **found = bsearch(&text, texts, count, sizeof *texts, compare_texts);
+        const char **found = bsearch(&text, texts, count, sizeof *texts, nn_compare_names);
         codes[i] = found ? (int)(found - texts) : -1;
     }
     free(texts);
@@ -138,6 +147,8 @@ bool nn_csv_categories(const nn_csv *csv, size_t column, int *codes, nn_categori
 
 void nn_categories_free(nn_categories *categories)
 {
+    if (!categories)
+        return;
     free(categories->names);
     *categories = (nn_categories){0};
 }

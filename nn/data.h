@@ -3,7 +3,8 @@
  *
  * Functions that can fail return false (or NULL), and write into their last argument, if it is not
  * NULL, a message that names the file, line and column where there are such. What they would have
- * set is then unspecified, but nothing is left to free.
+ * set is then unspecified, but nothing is left to free. A NULL argument is an error, too; what such
+ * an error left behind, a NULL csv for one, is taken for an empty one, and may be freed.
  *
  * Matrices are row-major. A row is named by its number, from 0; a uint32_t array of such numbers
  * selects rows, in any order. */
@@ -52,8 +53,8 @@ AG_API size_t nn_csv_rows(const nn_csv *csv); /* without the header; at least 1 
 AG_API size_t nn_csv_columns(const nn_csv *csv);
 
 /* The path or name it was made with (its end, if very long), a column's name, a field's text
- * (unquoted), the line its row begins on (counted from 1). The strings live as long as the csv. The
- * caller keeps row and column in range. */
+ * (unquoted), the line its row begins on (counted from 1); "" and 0 where there is no such row or
+ * column. The strings live as long as the csv. */
 AG_API const char *nn_csv_file(const nn_csv *csv);
 AG_API const char *nn_csv_name(const nn_csv *csv, size_t column);
 AG_API const char *nn_csv_text(const nn_csv *csv, size_t row, size_t column);

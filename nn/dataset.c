@@ -5,7 +5,7 @@
  *
  * Mean and variance are computed by Welford's recurrence (Technometrics 4(3), 1962): one pass in
  * any order of rows, and exactly 0 for the variance of a constant column. */
-#include "data.h"
+#include "bytes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +16,8 @@
 bool nn_table_new(nn_table *table, size_t rows, size_t features, size_t targets, nn_error *error)
 {
     size_t most = PTRDIFF_MAX / sizeof(double);
+    if (!nn_given(error, "table", table))
+        return false;
     if (rows == 0 || features == 0)
         return nn_fail(error, "table: %zu rows of %zu features: neither may be 0", rows, features);
     bool fits =
@@ -30,6 +32,8 @@ bool nn_table_new(nn_table *table, size_t rows, size_t features, size_t targets,
 
 void nn_table_free(nn_table *table)
 {
+    if (!table)
+        return;
     free(table->x);
     *table = (nn_table){0};
 }
@@ -45,6 +49,8 @@ static size_t rounded_part(double fraction, size_t n, size_t most)
 bool nn_split_rows(nn_split *split, size_t n, double train, double validation, ag_rng *rng,
                    nn_error *error)
 {
+    if (!nn_given(error, "split", split && rng))
+        return false;
     if (!(train > 0.0 && validation >= 0.0 && train + validation <= 1.0 + 1e-12))
         return nn_fail(
             error, "split: training %g and validation %g must be fractions of at most 1 together",
@@ -72,6 +78,8 @@ bool nn_split_rows(nn_split *split, size_t n, double train, double validation, a
 
 void nn_split_free(nn_split *split)
 {
+    if (!split)
+        return;
     free(split->train);
     *split = (nn_split){0};
 }
@@ -87,7 +95,9 @@ static int compare_doubles(const void *a, const void *b)
 bool nn_median(const double *values, const uint32_t *rows, size_t count, double *median,
                nn_error *error)
 {
-    double *sorted = malloc(count * sizeof *sorted + 1);
+    if (!nn_given(error, "median", values && rows && median))
+        return false;
+    double *sorted = calloc(count ? count : 1, sizeof *sorted);
     if (!sorted)
         return nn_fail(error, "median: out of memory for %zu values", count);
     size_t n = 0;
@@ -128,6 +138,8 @@ static bool fit_columns(nn_scaler *s, const double *x, const uint32_t *rows, siz
 bool nn_scaler_fit(nn_scaler *scaler, const double *x, size_t columns, const uint32_t *rows,
                    size_t count, nn_error *error)
 {
+    if (!nn_given(error, "scaler", scaler && x && rows))
+        return false;
     if (columns == 0 || count == 0)
         return nn_fail(error, "scaler: %zu rows of %zu columns: neither may be 0", count, columns);
     double *mean = calloc(columns, 2 * sizeof *mean);
@@ -142,20 +154,22 @@ bool nn_scaler_fit(nn_scaler *scaler, const double *x, size_t columns, const uin
 
 void nn_scaler_apply(const nn_scaler *scaler, double *x, size_t rows)
 {
-    for (; rows > 0; rows--, x += scaler->columns)
+    for (; scaler && scaler->mean && x && rows > 0; rows--, x += scaler->columns)
         for (size_t j = 0; j < scaler->columns; j++)
             x[j] = (x[j] - scaler->mean[j]) / scaler->scale[j];
 }
 
 void nn_scaler_invert(const nn_scaler *scaler, double *x, size_t rows)
 {
-    for (; rows > 0; rows--, x += scaler->columns)
+    for (; scaler && scaler->mean && x && rows > 0; rows--, x += scaler->columns)
         for (size_t j = 0; j < scaler->columns; j++)
             x[j] = x[j] * scaler->scale[j] + scaler->mean[j];
 }
 
 void nn_scaler_free(nn_scaler *scaler)
 {
+    if (!scaler)
+        return;
     free(scaler->mean);
     *scaler = (nn_scaler){0};
 }
@@ -172,9 +186,11 @@ static void begin_epoch(nn_batches *b)
 bool nn_batches_new(nn_batches *batches, const uint32_t *rows, size_t count, size_t size,
                     bool drop_last, ag_rng *rng, nn_error *error)
 {
+    if (!nn_given(error, "batches", batches && rows && rng))
+        return false;
     if (size == 0 || size > count)
         return nn_fail(error, "batches: %zu rows cannot be given in batches of %zu", count, size);
-    uint32_t *order = malloc(count * sizeof *order);
+    uint32_t *order = calloc(count, sizeof *order);
     if (!order)
         return nn_fail(error, "batches: out of memory for %zu rows", count);
     *batches = (nn_batches){
@@ -186,12 +202,16 @@ bool nn_batches_new(nn_batches *batches, const uint32_t *rows, size_t count, siz
 
 void nn_batches_free(nn_batches *batches)
 {
+    if (!batches)
+        return;
     free(batches->order);
     *batches = (nn_batches){0};
 }
 
 size_t nn_batches_next(nn_batches *batches, const uint32_t **rows)
 {
+    if (!batches || !batches->order || !rows)
+        return 0;
     nn_position *position = &batches->position;
     size_t left = batches->count - (size_t)position->offset;
     if (left == 0 || (left < batches->size && batches->drop_last)) {
@@ -207,6 +227,8 @@ size_t nn_batches_next(nn_batches *batches, const uint32_t **rows)
 
 bool nn_batches_seek(nn_batches *batches, const nn_position *position, nn_error *error)
 {
+    if (!nn_given(error, "batches", batches && position))
+        return false;
     if (position->offset > batches->count)
         return nn_fail(error, "batches: position %llu lies beyond the last of %zu rows",
                        (unsigned long long)position->offset, batches->count);
@@ -217,13 +239,13 @@ bool nn_batches_seek(nn_batches *batches, const nn_position *position, nn_error 
 
 void nn_gather_f32(float *out, const double *x, size_t columns, const uint32_t *rows, size_t count)
 {
-    for (size_t i = 0; i < count; i++, out += columns)
+    for (size_t i = 0; out && x && rows && i < count; i++, out += columns)
         for (size_t j = 0; j < columns; j++)
             out[j] = (float)x[rows[i] * columns + j];
 }
 
 void nn_gather_f64(double *out, const double *x, size_t columns, const uint32_t *rows, size_t count)
 {
-    for (size_t i = 0; i < count; i++, out += columns)
+    for (size_t i = 0; out && x && rows && i < count; i++, out += columns)
         memcpy(out, x + rows[i] * columns, columns * sizeof *out);
 }

@@ -9,7 +9,6 @@
 
 #include <math.h>
 #include <signal.h>
-#include <string.h>
 
 enum { STATE = 4, PLAN = 10 };
 
@@ -68,6 +67,17 @@ static double next_row(void *context)
     return (double)*(*rows)++;
 }
 
+/* Row numbers go through a tensor. */
+static bool check_rows(struct run *r, const char *who, const uint32_t *rows, size_t count)
+{
+    bool single = ag_tape_dtype(r->tape) == AG_F32;
+    for (size_t i = 0; single && i < count; i++)
+        if (rows[i] > 1u << 24)
+            return nn_fail(r->error, "%s: row %u cannot be told from its neighbours in float32",
+                           who, (unsigned)rows[i]);
+    return !ag_error(r->tape) || failed(r);
+}
+
 static bool record(struct run *r, const uint32_t *rows, size_t count, bool training)
 {
     const nn_fit_options *o = r->options;
@@ -112,26 +122,19 @@ static const char *const plan_names[PLAN] = {"fit/batch",           "fit/accumul
                                              "fit/schedule/factor", "fit/schedule/warmup",
                                              "fit/schedule/every",  "fit/schedule/total"};
 
-static void write_plan(const nn_fit_options *o, double plan[PLAN])
-{
-    const nn_schedule s = o->schedule ? *o->schedule : (nn_schedule){0};
-    const double values[PLAN] = {(double)o->batch, o->accumulate > 1 ? (double)o->accumulate : 1.0,
-                                 o->average,       s.kind,
-                                 s.rate,           s.floor,
-                                 s.factor,         (double)s.warmup,
-                                 (double)s.every,  (double)s.total};
-    memcpy(plan, values, sizeof values);
-}
-
 static bool checkpoint(struct run *r, bool save)
 {
     const nn_fit_options *o = r->options;
     nn_history *h = r->history;
-    double plan[PLAN];
+    const nn_schedule s = o->schedule ? *o->schedule : (nn_schedule){0};
+    double plan[PLAN] = {(double)o->batch, o->accumulate > 1 ? (double)o->accumulate : 1.0,
+                         o->average,       s.kind,
+                         s.rate,           s.floor,
+                         s.factor,         (double)s.warmup,
+                         (double)s.every,  (double)s.total};
     nn_numbers numbers[3 + PLAN] = {{"fit/state", r->state, STATE, 0, false},
                                     {"fit/train", h->train, h->epochs, o->epochs, false},
                                     {"fit/validation", h->validation, h->epochs, o->epochs, false}};
-    write_plan(o, plan);
     for (size_t i = 0; i < PLAN; i++)
         numbers[3 + i] = (nn_numbers){plan_names[i], &plan[i], 1, 0, true};
     nn_checkpoint c = {.params = o->params,
@@ -236,25 +239,23 @@ static bool run_epoch(struct run *r, bool *interrupted)
 
 /* ---- All of it ---- */
 
-static bool check(const nn_fit_options *o, nn_error *error)
+static bool check(struct run *r)
 {
-    const nn_split *s = o->split;
-    if (!o->params || !o->optimizer || !o->loss || !s)
-        return nn_fail(error, "fit: params, optimizer, loss and split must be given");
+    const nn_fit_options *o = r->options;
+    const nn_split *s = o ? o->split : NULL;
+    if (!s || !o->params || !o->optimizer || !o->loss || (s->train_count && !s->train) ||
+        (s->validation_count && !s->validation))
+        return nn_fail(r->error, "fit: params, optimizer, loss and split must be given");
     if (o->patience && !s->validation_count)
-        return nn_fail(error, "fit: patience needs validation rows");
+        return nn_fail(r->error, "fit: patience needs validation rows");
     if (!(o->average >= 0.0 && o->average < 1.0))
-        return nn_fail(error, "fit: average is %g; it must be at least 0 and below 1", o->average);
+        return nn_fail(r->error, "fit: average is %g; it must be at least 0 and below 1",
+                       o->average);
     if (o->resume && !o->checkpoint)
-        return nn_fail(error, "fit: resume needs a checkpoint");
-    bool single = ag_tape_dtype(nn_params_tape(o->params)) == AG_F32;
-    for (size_t i = 0; single && i < s->train_count + s->validation_count; i++) {
-        uint32_t row = i < s->train_count ? s->train[i] : s->validation[i - s->train_count];
-        if (row > 1u << 24)
-            return nn_fail(error, "fit: row %u cannot be told from its neighbours in float32",
-                           (unsigned)row);
-    }
-    return true;
+        return nn_fail(r->error, "fit: resume needs a checkpoint");
+    r->tape = nn_params_tape(o->params);
+    return check_rows(r, "fit", s->train, s->train_count) &&
+           check_rows(r, "fit", s->validation, s->validation_count);
 }
 
 static bool begin(struct run *r)
@@ -266,7 +267,8 @@ static bool begin(struct run *r)
     if (!nn_batches_new(&r->batches, o->split->train, o->split->train_count, o->batch, false, &rng,
                         r->error))
         return false;
-    h->train = ag_allocate(r->tape, 2 * (o->epochs + 1) * sizeof *h->train);
+    bool fits = o->epochs < PTRDIFF_MAX / (4 * sizeof *h->train);
+    h->train = ag_allocate(r->tape, fits ? 2 * (o->epochs + 1) * sizeof *h->train : SIZE_MAX);
     h->validation = h->train ? h->train + o->epochs + 1 : NULL;
     r->average = o->average > 0.0 ? nn_params_copy(o->params) : NULL;
     r->best = o->patience ? nn_params_copy(o->params) : NULL;
@@ -281,18 +283,17 @@ static bool begin(struct run *r)
                        before);
     h->best = (size_t)r->state[BEST];
     nn_progress_begin(&r->progress, o->progress, o->epochs, r->batches.count);
-    r->progress.epoch = before;
-    r->progress.train = before ? h->train[before - 1] : (double)NAN;
-    r->progress.validation = before ? h->validation[before - 1] : (double)NAN;
-    r->progress.done = r->progress.skipped =
-        before * r->batches.count + (size_t)r->batches.position.offset;
+    nn_progress_resume(&r->progress, before,
+                       before * r->batches.count + (size_t)r->batches.position.offset,
+                       before ? h->train[before - 1] : (double)NAN,
+                       before ? h->validation[before - 1] : (double)NAN);
     return true;
 }
 
 static bool stale(const struct run *r)
 {
     size_t patience = r->options->patience;
-    return patience && r->history->epochs > r->history->best + patience;
+    return patience && r->history->epochs - r->history->best > patience;
 }
 
 static nn_fit_end train(struct run *r)
@@ -317,14 +318,13 @@ nn_fit_end nn_fit(const nn_fit_options *options, nn_history *history, nn_error *
     struct sigaction old;
     nn_history own;
     struct run r = {.options = options,
-                    .tape = nn_params_tape(options->params),
                     .error = error,
                     .history = history ? history : &own,
                     .interrupts = interrupts};
-    bool training = nn_training(options->params);
     *r.history = (nn_history){0};
-    if (!check(options, error) || (ag_error(r.tape) && !failed(&r)))
+    if (!check(&r))
         return NN_FIT_FAILED;
+    bool training = nn_training(options->params);
     if (options->interruptible)
         catch_interrupts(&old);
     nn_fit_end end = begin(&r) ? train(&r) : NN_FIT_FAILED;
@@ -339,13 +339,13 @@ nn_fit_end nn_fit(const nn_fit_options *options, nn_history *history, nn_error *
 bool nn_evaluate(const nn_fit_options *options, const uint32_t *rows, size_t count, double *loss,
                  nn_error *error)
 {
-    struct run r = {.options = options, .tape = nn_params_tape(options->params), .error = error};
-    bool training = nn_training(options->params);
-    if (!options->params || !options->loss || !options->batch || !count)
+    struct run r = {.options = options, .error = error};
+    if (!options || !options->params || !options->loss || !options->batch || !count || !rows ||
+        !loss)
         return nn_fail(error, "evaluate: params, loss, batch and rows must be given");
-    if (ag_error(r.tape))
-        return failed(&r);
-    bool good = mean_loss(&r, rows, count, loss);
+    bool training = nn_training(options->params);
+    r.tape = nn_params_tape(options->params);
+    bool good = check_rows(&r, "evaluate", rows, count) && mean_loss(&r, rows, count, loss);
     nn_set_training(options->params, training);
     return good;
 }

@@ -93,6 +93,11 @@ typedef struct nn_progress {
 
 AG_API void nn_progress_begin(nn_progress *progress, FILE *out, size_t epochs,
                               size_t rows_per_epoch);
+
+/* Behind it, where training goes on: the epochs that were finished, the last one's losses, and the
+ * rows that were done. */
+AG_API void nn_progress_resume(nn_progress *progress, size_t epochs, size_t rows, double train,
+                               double validation);
 AG_API void nn_progress_rows(nn_progress *progress, size_t rows); /* so many more are done */
 AG_API void nn_progress_epoch(nn_progress *progress, double train,
                               double validation);   /* NaN: there is none */

@@ -35,8 +35,10 @@ bool nn_idx_parse(nn_array *array, ag_dtype dtype, const char *name, const void 
 {
     const unsigned char *bytes = data;
     const struct nn_source source = {name, error};
-    if (size < 2 || bytes[0] != 0x1f || bytes[1] != 0x8b)
-        return parse_plain(array, dtype, bytes, size, &source);
+    if (!nn_given(error, "idx_parse", array))
+        return false;
+    if (!bytes || size < 2 || bytes[0] != 0x1f || bytes[1] != 0x8b)
+        return parse_plain(array, dtype, bytes, bytes ? size : 0, &source);
     struct nn_bytes plain = {0};
     const char *problem = nn_gunzip(&plain, bytes, size);
     bool good = problem ? nn_refuse(&source, "gzip: %s", problem)

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { LONGEST = 15, LITERALS = 288, DISTANCES = 30, END_OF_BLOCK = 256 };
+enum { LONGEST = 15, LITERALS = 288, DISTANCES = 30, FIXED_DISTANCES = 32, END_OF_BLOCK = 256 };
 
 struct stream {
     const unsigned char *data;
@@ -96,16 +96,6 @@ static unsigned decode(struct stream *s, const struct code *code)
     return END_OF_BLOCK;
 }
 
-static void fixed_codes(struct stream *s, struct code *literal, struct code *distance)
-{
-    unsigned char lengths[LITERALS];
-    for (int i = 0; i < LITERALS; i++)
-        lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-    make_code(s, literal, lengths, LITERALS);
-    memset(lengths, 5, 32);
-    make_code(s, distance, lengths, 32);
-}
-
 /* `n` lengths, themselves in a Huffman code that repeats some. */
 static void read_lengths(struct stream *s, const struct code *code, unsigned char *lengths, int n)
 {
@@ -128,26 +118,27 @@ static void read_lengths(struct stream *s, const struct code *code, unsigned cha
     }
 }
 
-static void dynamic_codes(struct stream *s, struct code *literal, struct code *distance)
+/* Their own code comes first, in this order. */
+static void dynamic_lengths(struct stream *s, unsigned char *lengths, int *literals, int *distances)
 {
     static const unsigned char order[19] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
                                             11, 4,  12, 3, 13, 2, 14, 1, 15};
-    unsigned char lengths[286 + DISTANCES] = {0};
-    int literals = 257 + (int)take(s, 5), distances = 1 + (int)take(s, 5);
-    int count = 4 + (int)take(s, 4);
     struct code code;
-    if (literals > 286 || distances > DISTANCES)
+    *literals = 257 + (int)take(s, 5);
+    *distances = 1 + (int)take(s, 5);
+    int count = 4 + (int)take(s, 4);
+    if (*literals > 286 || *distances > DISTANCES)
         fail(s, "more symbols than there are");
     for (int i = 0; i < count; i++)
         lengths[order[i]] = (unsigned char)take(s, 3);
     make_code(s, &code, lengths, 19);
-    if (s->problem)
-        return;
-    read_lengths(s, &code, lengths, literals + distances);
-    if (s->problem)
-        return;
-    make_code(s, literal, lengths, literals);
-    make_code(s, distance, lengths + literals, distances);
+    read_lengths(s, &code, lengths, *literals + *distances);
+}
+
+static void fixed_lengths(unsigned char *lengths)
+{
+    for (int i = 0; i < LITERALS + FIXED_DISTANCES; i++)
+        lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : i < LITERALS ? 8 : 5;
 }
 
 /* ---- Blocks ---- */
@@ -170,11 +161,21 @@ static size_t ranged(struct stream *s, unsigned code, unsigned parts)
     return ((size_t)(code - parts * more) << more) + take(s, more);
 }
 
-static void compressed_block(struct stream *s, const struct code *literal,
-                             const struct code *distance)
+static void compressed_block(struct stream *s, bool fixed)
 {
+    struct code literal, distance;
+    unsigned char lengths[LITERALS + FIXED_DISTANCES] = {0};
+    int literals = LITERALS, distances = FIXED_DISTANCES;
+    if (fixed)
+        fixed_lengths(lengths);
+    else
+        dynamic_lengths(s, lengths, &literals, &distances);
+    if (s->problem)
+        return;
+    make_code(s, &literal, lengths, literals);
+    make_code(s, &distance, lengths + literals, distances);
     while (!s->problem) {
-        unsigned symbol = decode(s, literal);
+        unsigned symbol = decode(s, &literal);
         if (symbol == END_OF_BLOCK)
             return;
         if (symbol < END_OF_BLOCK) {
@@ -187,7 +188,7 @@ static void compressed_block(struct stream *s, const struct code *literal,
             return;
         }
         size_t length = symbol == 285 ? 258 : 3 + ranged(s, symbol - 257, 4);
-        unsigned d = decode(s, distance);
+        unsigned d = decode(s, &distance);
         if (d >= DISTANCES)
             fail(s, "a distance that stands for nothing");
         size_t back = s->problem ? 0 : 1 + ranged(s, d, 2);
@@ -214,24 +215,16 @@ const char *nn_inflate(struct nn_bytes *out, const unsigned char *data, size_t s
                        size_t *used)
 {
     struct stream s = {.data = data, .size = size, .out = out, .start = out->size, .most = most};
-    struct code literal, distance;
     bool last = false;
     while (!last && !s.problem) {
         last = take(&s, 1);
-        switch (take(&s, 2)) {
-        case 0:
-            stored_block(&s);
-            continue;
-        case 1:
-            fixed_codes(&s, &literal, &distance);
-            break;
-        case 2:
-            dynamic_codes(&s, &literal, &distance);
-            break;
-        default:
+        unsigned kind = take(&s, 2);
+        if (kind == 3)
             fail(&s, "a block of no known kind");
-        }
-        compressed_block(&s, &literal, &distance);
+        else if (kind == 0)
+            stored_block(&s);
+        else
+            compressed_block(&s, kind == 1);
     }
     *used = s.at;
     return s.problem;
@@ -264,12 +257,9 @@ static size_t gzip_header(const unsigned char *data, size_t size)
     size_t at = 10;
     if (flags & EXTRA)
         at += 2 + (size_t)nn_integer_at(data + at, 2, false);
-    for (unsigned text = NAME; text <= COMMENT; text *= 2) {
-        const unsigned char *end =
-            flags & text && at < size ? memchr(data + at, 0, size - at) : NULL;
-        if (flags & text)
-            at = end ? (size_t)(end - data) + 1 : size;
-    }
+    for (unsigned text = NAME; text <= COMMENT; text *= 2)
+        while (flags & text && at < size && data[at++])
+            continue;
     at += flags & CRC ? 2 : 0;
     return at < size ? at : 0;
 }

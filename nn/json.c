@@ -5,6 +5,7 @@
  * room in place. */
 #include "json.h"
 
+#include <ctype.h>
 #include <string.h>
 
 bool nn_json_fail(struct nn_json *json, const char *problem)
@@ -28,24 +29,16 @@ static char next(struct nn_json *json)
 
 bool nn_json_take(struct nn_json *json, char c)
 {
-    static const struct {
-        char c;
-        const char *problem;
-    } expected[] = {{'{', "'{' expected"},
-                    {'[', "'[' expected"},
-
-                    {':', "':' expected"},
-                    {0, "',' or a closing bracket expected"}};
-    size_t i = 0;
     if (json->problem)
         return false;
     if (next(json) == c) {
         json->at++;
         return true;
     }
-    while (expected[i].c && expected[i].c != c)
-        i++;
-    return nn_json_fail(json, expected[i].problem);
+    return nn_json_fail(json, c == '{'   ? "'{' expected"
+                              : c == '[' ? "'[' expected"
+                              : c == ':' ? "':' expected"
+                                         : "',' or a closing bracket expected");
 }
 
 bool nn_json_word(struct nn_json *json, const char *word)
@@ -75,18 +68,15 @@ bool nn_json_more(struct nn_json *json, char close, bool *first)
 /* Four hexadecimal digits so far behind `at`; -1 if they are not. */
 static int32_t hex4(const struct nn_json *json, size_t ahead)
 {
+    static const char digits[] = "0123456789abcdef";
     int32_t value = 0;
     if ((size_t)(json->end - json->at) < ahead + 4)
         return -1;
     for (size_t i = ahead; i < ahead + 4; i++) {
-        char c = json->at[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
-        if (digit < 0)
+        const char *digit = memchr(digits, tolower((unsigned char)json->at[i]), 16);
+        if (!digit)
             return -1;
-        value = value << 4 | digit;
+        value = value << 4 | (int32_t)(digit - digits);
     }
     return value;
 }
@@ -178,11 +168,6 @@ unsigned nn_json_which(const char *key, const char *const keys[3], unsigned *see
     return again ? 4 : k;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 bool nn_json_integer(struct nn_json *json, uint64_t most, uint64_t *value)
 {
     if (json->problem)
@@ -190,8 +175,7 @@ bool nn_json_integer(struct nn_json *json, uint64_t most, uint64_t *value)
     char first = next(json);
     const char *start = json->at;
     uint64_t sum = 0;
-    for (; is_digit(peek(json)); json->at++) {
-        uint64_t digit = (uint64_t)(*json->at - '0');
+    for (unsigned digit; (digit = (unsigned)(peek(json) - '0')) < 10; json->at++) {
         if (sum > (most - digit) / 10)
             return nn_json_fail(json, "a number that is too large");
         sum = 10 * sum + digit;

@@ -25,6 +25,8 @@ nn_linear nn_linear_new(nn_params *params, const char *name, int64_t in, int64_t
 
 ag_tensor nn_linear_apply(const nn_linear *layer, ag_tensor x)
 {
+    if (!layer)
+        return nn_no_layer(x.tape);
     return layer->bias.tape ? ag_linear(x, layer->weight, layer->bias)
                             : ag_matmul(x, ag_transpose(layer->weight));
 }
@@ -72,6 +74,8 @@ nn_conv nn_conv2d_new(nn_params *params, const char *name, int64_t in, int64_t o
 
 ag_tensor nn_conv_apply(const nn_conv *layer, ag_tensor x)
 {
+    if (!layer)
+        return nn_no_layer(x.tape);
     return ag_shape_of(layer->weight).rank == 3
                ? ag_conv1d(x, layer->weight, layer->bias, layer->options)
                : ag_conv2d(x, layer->weight, layer->bias, layer->options);
@@ -83,14 +87,14 @@ nn_embedding nn_embedding_new(nn_params *params, const char *name, int64_t count
 {
     nn_check_size(params, "embedding", name, "count", count);
     nn_check_size(params, "embedding", name, "width", width);
-    nn_embedding layer = {nn_part(params, name, "weight", AG_SHAPE(count, width), 0.0)};
+    nn_embedding layer = {nn_part(params, name, "weight", AG_SHAPE(count, width))};
     nn_init_normal(layer.weight, 0.0, 1.0, nn_params_rng(params));
     return layer;
 }
 
 ag_tensor nn_embedding_apply(const nn_embedding *layer, ag_tensor indices)
 {
-    return ag_take(layer->weight, indices);
+    return layer ? ag_take(layer->weight, indices) : nn_no_layer(indices.tape);
 }
 
 /* ---- Normalisation ---- */
@@ -100,12 +104,16 @@ static nn_norm norm_new(nn_params *params, nn_norm_kind kind, const char *name, 
     static const char *const kinds[] = {"layer_norm", "rms_norm", "batch_norm"};
     nn_norm layer = {.kind = kind, .params = params, .epsilon = 1e-5, .momentum = 0.1};
     nn_check_size(params, kinds[kind], name, "width", width);
-    layer.weight = nn_part(params, name, "weight", AG_SHAPE(width), 1.0);
+    layer.weight = nn_part(params, name, "weight", AG_SHAPE(width));
+    nn_init_constant(layer.weight, 1.0);
     if (kind != NN_RMS_NORM)
-        layer.bias = nn_part(params, name, "bias", AG_SHAPE(width), 0.0);
+        layer.bias = nn_part(params, name, "bias", AG_SHAPE(width));
     if (kind == NN_BATCH_NORM) {
-        layer.running_mean = nn_part_buffer(params, name, "running_mean", AG_SHAPE(width), 0.0);
-        layer.running_var = nn_part_buffer(params, name, "running_var", AG_SHAPE(width), 1.0);
+        layer.running_mean =
+            nn_buffer(params, nn_join(params, name, "running_mean").text, AG_SHAPE(width));
+        layer.running_var =
+            nn_buffer(params, nn_join(params, name, "running_var").text, AG_SHAPE(width));
+        nn_init_constant(layer.running_var, 1.0);
     }
     return layer;
 }
@@ -130,6 +138,8 @@ nn_norm nn_batch_norm_new(nn_params *params, const char *name, int64_t width)
 
 ag_tensor nn_norm_apply(const nn_norm *layer, ag_tensor x)
 {
+    if (!layer)
+        return nn_no_layer(x.tape);
     if (layer->kind == NN_LAYER_NORM)
         return ag_layer_norm(x, layer->weight, layer->bias, layer->epsilon);
     if (layer->kind == NN_RMS_NORM)

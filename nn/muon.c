@@ -4,7 +4,7 @@
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
 #include <string.h>
 
-#include "optimizer.h"
+#include "parts.h"
 
 /* From the network's tape, which frees it. */
 static void *from_tape(void *tape, void *block, size_t old_size, size_t size)

@@ -127,7 +127,8 @@ bool nn_npy_parse(nn_array *array, ag_dtype dtype, const char *name, const void 
     const unsigned char *bytes = data;
     size_t begin = 0, end = 0, wanted;
     char shape[NN_SHAPE_TEXT];
-    if (!find_header(&r, bytes, size, &begin, &end) ||
+    if (!nn_given(error, "npy_parse", array) ||
+        !find_header(&r, bytes, bytes ? size : 0, &begin, &end) ||
         !parse_header(&r, bytes + begin, end - begin))
         return false;
     if (!nn_shape_bytes(&r.shape, r.element.size, &wanted))
@@ -169,6 +170,8 @@ void nn_npy_print(struct nn_bytes *out, const nn_array *array)
 bool nn_npy_write(const nn_array *array, const char *path, nn_error *error)
 {
     struct nn_bytes image = {0};
+    if (!nn_array_check(array, &(struct nn_source){path, error}))
+        return false;
     nn_npy_print(&image, array);
     return nn_bytes_save(&image, path, error);
 }

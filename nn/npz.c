@@ -124,7 +124,7 @@ static bool read_directory(nn_npz *npz)
     if (offset > before || size != before - offset)
         return nn_refuse(&npz->source, "the directory is not where its end says");
     return read_members(npz, npz->bytes.at + offset, end, count) &&
-           nn_check_names(&npz->members->name, sizeof *npz->members, count, &npz->source);
+           nn_check_names(npz->members, count, sizeof *npz->members, &npz->source);
 }
 
 /* ---- The archive ---- */
@@ -166,12 +166,12 @@ void nn_npz_free(nn_npz *npz)
 
 size_t nn_npz_count(const nn_npz *npz)
 {
-    return npz->count;
+    return npz ? npz->count : 0;
 }
 
 const char *nn_npz_name(const nn_npz *npz, size_t index)
 {
-    return index < npz->count ? npz->members[index].name : NULL;
+    return index < nn_npz_count(npz) ? npz->members[index].name : NULL;
 }
 
 /* The member's bytes, checked. */
@@ -199,6 +199,8 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
     const struct nn_source source = {shown, error};
     struct nn_bytes bytes = {0};
     size_t i = 0;
+    if (!nn_given(error, "npz_get", npz && name && array))
+        return false;
     while (i < npz->count && strcmp(npz->members[i].name, name) != 0)
         i++;
     if (i == npz->count)
@@ -212,19 +214,22 @@ bool nn_npz_get(const nn_npz *npz, const char *name, nn_array *array, ag_dtype d
 
 /* ---- Writing ---- */
 
+/* Numbers, each of as many bytes as its digit says. */
+static void put(struct nn_bytes *out, const char *sizes, const uint64_t *values)
+{
+    for (; *sizes; sizes++)
+        nn_bytes_integer(out, *values++, (size_t)(*sizes - '0'));
+}
+
 /* What a local header and an entry of the directory have in common behind the signature: version,
  * flags (the name is UTF-8), method, time and date (of 1980), CRC, sizes, and the lengths of name
  * and extra field. */
 static void put_common(struct nn_bytes *out, const struct nn_bytes *image, size_t name_length)
 {
-    const size_t value[] = {20, 0x800, STORED, 0, 0x21}, size = image->size;
-    for (size_t i = 0; i < sizeof value / sizeof *value; i++)
-        nn_bytes_integer(out, value[i], 2);
-    nn_bytes_integer(out, image->failed ? 0 : nn_crc32(image->at, size), 4);
-    nn_bytes_integer(out, size, 4);
-    nn_bytes_integer(out, size, 4);
-    nn_bytes_integer(out, name_length, 2);
-    nn_bytes_integer(out, 0, 2);
+    uint32_t crc = image->failed ? 0 : nn_crc32(image->at, image->size);
+    put(out, "2222244422",
+        (const uint64_t[]){20, 0x800, STORED, 0, 0x21, crc, image->size, image->size, name_length,
+                           0});
 }
 
 /* Appends one member, and its entry to the directory. */
@@ -235,16 +240,13 @@ static void put_member(struct nn_bytes *out, struct nn_bytes *directory, const c
     size_t at = out->size, length = strlen(name) + 4;
     nn_npy_print(&image, array);
     out->failed |= image.failed;
-    nn_bytes_integer(out, LOCAL_SIGNATURE, 4);
+    put(out, "4", (const uint64_t[]){LOCAL_SIGNATURE});
     put_common(out, &image, length);
     nn_bytes_print(out, "%s.npy", name);
     nn_bytes_append(out, image.at, image.size);
-    nn_bytes_integer(directory, CENTRAL_SIGNATURE, 4);
-    nn_bytes_integer(directory, 20, 2);
+    put(directory, "42", (const uint64_t[]){CENTRAL_SIGNATURE, 20});
     put_common(directory, &image, length);
-    nn_bytes_integer(directory, 0, 8);
-    nn_bytes_integer(directory, 0, 2);
-    nn_bytes_integer(directory, at, 4);
+    put(directory, "824", (const uint64_t[]){0, 0, at});
     nn_bytes_print(directory, "%s.npy", name);
     nn_bytes_free(&image);
 }
@@ -253,16 +255,19 @@ static void put_member(struct nn_bytes *out, struct nn_bytes *directory, const c
 static bool check_write(const char *const *names, const nn_array *arrays, size_t count,
                         const struct nn_source *source)
 {
-    uint64_t total = 0;
-    for (size_t i = 0; i < count; i++) {
+    uint64_t total = count < 0xffff ? 0 : UINT32_MAX;
+    if (!total && !nn_check_names(names, count, sizeof *names, source))
+        return false;
+    for (size_t i = 0; i < count && total < UINT32_MAX; i++) {
         size_t length = strlen(names[i]);
+        if (!nn_array_check(arrays ? &arrays[i] : NULL, source))
+            return false;
         if (length > 1000)
             return nn_refuse(source, "the name '%.80s' is longer than 1000 bytes", names[i]);
         total += 8 * (uint64_t)arrays[i].count + 2 * length + 1024;
     }
-    if (count >= 0xffff || total >= UINT32_MAX)
-        return nn_refuse(source, "more than 4 GiB or 65534 arrays would take zip64");
-    return nn_check_names(names, sizeof *names, count, source);
+    return total < UINT32_MAX ||
+           nn_refuse(source, "more than 4 GiB or 65534 arrays would take zip64");
 }
 
 bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count, const char *path,
@@ -275,13 +280,8 @@ bool nn_npz_write(const char *const *names, const nn_array *arrays, size_t count
         put_member(&archive, &directory, names[i], &arrays[i]);
     size_t at = archive.size;
     nn_bytes_append(&archive, directory.at, directory.size);
-    nn_bytes_integer(&archive, END_SIGNATURE, 4);
-    nn_bytes_integer(&archive, 0, 4);
-    nn_bytes_integer(&archive, count, 2);
-    nn_bytes_integer(&archive, count, 2);
-    nn_bytes_integer(&archive, directory.size, 4);
-    nn_bytes_integer(&archive, at, 4);
-    nn_bytes_integer(&archive, 0, 2);
+    put(&archive, "4422442",
+        (const uint64_t[]){END_SIGNATURE, 0, count, count, directory.size, at, 0});
     archive.failed |= directory.failed;
     nn_bytes_free(&directory);
     return nn_bytes_save(&archive, path, error);

@@ -7,7 +7,6 @@
  * clipping: Pascanu, Mikolov & Bengio 2013, algorithm 1, with torch.nn.utils.clip_grad_norm_'s 1e-6
  * under the fraction. */
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
-#include "optimizer.h"
 #include "parts.h"
 
 #include <math.h>
@@ -120,34 +119,27 @@ nn_optimizer *nn_optimizer_new(nn_params *params, nn_options options)
 
 /* ---- Norm ---- */
 
-/* Of f, or of d where f is NULL: a constant to each caller. Partial sums side by side, in a fixed
- * order, so that a compiler may use vectors. */
-static inline double sum_squares(const float *f, const double *d, int64_t count)
+static inline double square(double x)
 {
-    double lane[LANES] = {0}, sum = 0.0;
-    int64_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            double e = f ? (double)f[i + k] : d[i + k];
-            lane[k] += e * e;
-        }
-    for (; i < count; i++) {
-        double e = f ? (double)f[i] : d[i];
-        sum += e * e;
-    }
-    for (int k = 0; k < LANES; k++)
-        sum += lane[k];
-    return sum;
+    return x * x;
 }
 
+/* Partial sums side by side, in a fixed order, so that a compiler may use vectors. */
 static double sum_of_squares(ag_tensor x)
 {
     bool single = ag_tape_dtype(x.tape) == AG_F32;
     const float *f = single ? ag_data_f32(x) : NULL;
     const double *d = single ? NULL : ag_data_f64(x);
-    if (f)
-        return sum_squares(f, NULL, ag_count(x));
-    return d ? sum_squares(NULL, d, ag_count(x)) : (double)NAN;
+    double lane[LANES] = {0}, sum = f || d ? 0.0 : (double)NAN;
+    int64_t i = 0, count = f || d ? ag_count(x) : 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lane[k] += square(f ? (double)f[i + k] : d[i + k]);
+    for (; i < count; i++)
+        sum += square(f ? (double)f[i] : d[i]);
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
 }
 
 static bool no_gradient(ag_tape *tape, const char *who)
@@ -176,43 +168,34 @@ double nn_gradient_norm(const nn_params *params)
 
 /* ---- Groups ---- */
 
-/* The next slot from `i` on whose parameter's name fits; the count if there is none. */
-static size_t next_fit(const nn_optimizer *optimizer, size_t i, const char *pattern)
-{
-    while (i < optimizer->count && !nn_name_fits(ag_name_of(optimizer->slot[i].w), pattern))
-        i++;
-    return i;
-}
-
-static bool none_fits(const nn_optimizer *optimizer, const char *who, const char *pattern)
-{
-    return next_fit(optimizer, 0, pattern) == optimizer->count &&
-           !NN_FAIL(nn_params_tape(optimizer->params), "%s: no parameter's name fits '%s'", who,
-                    pattern ? pattern : "NULL");
-}
-
 bool nn_set_group(nn_optimizer *optimizer, const char *pattern, double rate_scale,
                   double weight_decay)
 {
     ag_tape *tape = optimizer ? nn_params_tape(optimizer->params) : NULL;
+    size_t found = 0;
     if (!optimizer || !in_range(tape, "rate_scale", rate_scale, HUGE_VAL) ||
-        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL) ||
-        none_fits(optimizer, "set_group", pattern))
+        !in_range(tape, "weight_decay", weight_decay, HUGE_VAL))
         return false;
-    for (size_t i = 0; (i = next_fit(optimizer, i, pattern)) < optimizer->count; i++) {
-        optimizer->slot[i].rate_scale = rate_scale;
-        optimizer->slot[i].weight_decay = weight_decay;
+    for (size_t i = 0; i < optimizer->count; i++) {
+        struct slot *slot = &optimizer->slot[i];
+        if (!nn_name_fits(ag_name_of(slot->w), pattern))
+            continue;
+        slot->rate_scale = rate_scale;
+        slot->weight_decay = weight_decay;
+        found++;
     }
-    return true;
+    return nn_some_fit(tape, "set_group", pattern, found);
 }
 
 bool nn_set_adamw(nn_optimizer *optimizer, const char *pattern)
 {
-    if (!optimizer || none_fits(optimizer, "set_adamw", pattern))
+    size_t found = 0;
+    if (!optimizer)
         return false;
-    for (size_t i = 0; (i = next_fit(optimizer, i, pattern)) < optimizer->count; i++)
-        optimizer->slot[i].spared = true;
-    return true;
+    for (size_t i = 0; i < optimizer->count; i++)
+        if (nn_name_fits(ag_name_of(optimizer->slot[i].w), pattern))
+            optimizer->slot[i].spared = ++found;
+    return nn_some_fit(nn_params_tape(optimizer->params), "set_adamw", pattern, found);
 }
 
 /* ---- Gradients ---- */

@@ -137,8 +137,7 @@ bool nn_set_trainable(nn_params *params, const char *pattern, bool trainable)
         if (!params->at[i].buffer && nn_name_fits(ag_name_of(w), pattern))
             found += ag_set_trainable(w, trainable);
     }
-    return found || NN_FAIL(nn_params_tape(params), "set_trainable: no parameter's name fits '%s'",
-                            pattern ? pattern : "NULL");
+    return nn_some_fit(nn_params_tape(params), "set_trainable", pattern, found);
 }
 
 void nn_set_training(nn_params *params, bool training)

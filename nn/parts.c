@@ -2,43 +2,28 @@
 #define AG_NO_LOCATIONS /* errors tell the place of the caller */
 #include "parts.h"
 
-bool nn_join(const nn_params *params, char text[NN_NAME], const char *name, const char *part)
+struct nn_joined nn_join(const nn_params *params, const char *name, const char *part)
 {
+    struct nn_joined joined = {""};
+    int length =
+        snprintf(joined.text, NN_NAME, "%s%s%s", name ? name : "", name && *name ? "." : "", part);
     if (!name)
-        return NN_FAIL(nn_params_tape(params), "layer: a layer needs a name");
-    int length = snprintf(text, NN_NAME, "%s%s%s", name, *name ? "." : "", part);
-    return (length >= 0 && length < NN_NAME) ||
-           NN_FAIL(nn_params_tape(params), "layer: the name '%.40s...' is longer than %d bytes",
-                   name, NN_NAME - 1);
+        ag_fail(nn_params_tape(params), "layer: a layer needs a name");
+    else if (length < 0 || length >= NN_NAME)
+        ag_fail(nn_params_tape(params), "layer: the name '%.40s...' is longer than %d bytes", name,
+                NN_NAME - 1);
+    return joined;
 }
 
-static ag_tensor part(nn_params *params, const char *name, const char *part, ag_shape shape,
-                      double value, ag_tensor (*make)(nn_params *, const char *, ag_shape))
+ag_tensor nn_part(nn_params *params, const char *name, const char *part, ag_shape shape)
 {
-    char text[NN_NAME];
-    if (!nn_join(params, text, name, part))
-        return (ag_tensor){.tape = nn_params_tape(params)};
-    ag_tensor w = make(params, text, shape);
-    nn_init_constant(w, value);
-    return w;
-}
-
-ag_tensor nn_part(nn_params *params, const char *name, const char *what, ag_shape shape,
-                  double value)
-{
-    return part(params, name, what, shape, value, nn_parameter);
-}
-
-ag_tensor nn_part_buffer(nn_params *params, const char *name, const char *what, ag_shape shape,
-                         double value)
-{
-    return part(params, name, what, shape, value, nn_buffer);
+    return nn_parameter(params, nn_join(params, name, part).text, shape);
 }
 
 ag_tensor nn_part_uniform(nn_params *params, const char *name, const char *part, ag_shape shape,
                           double bound)
 {
-    ag_tensor w = nn_part(params, name, part, shape, 0.0);
+    ag_tensor w = nn_part(params, name, part, shape);
     nn_init_uniform(w, -bound, bound, nn_params_rng(params));
     return w;
 }
@@ -49,6 +34,11 @@ void nn_check_size(const nn_params *params, const char *kind, const char *name, 
     if (value < 1 || value > INT64_C(1) << 30)
         ag_fail(nn_params_tape(params), "%s: %s: %s is %lld; it must be from 1 to 2^30", kind,
                 name ? name : "NULL", what, (long long)value);
+}
+
+ag_tensor nn_no_layer(ag_tape *tape)
+{
+    return ag_fail(tape, "layer: NULL, or one that was never made");
 }
 
 bool nn_name_fits(const char *name, const char *pattern)
@@ -73,6 +63,12 @@ bool nn_name_fits(const char *name, const char *pattern)
     while (*pattern == '*')
         pattern++;
     return !*pattern;
+}
+
+bool nn_some_fit(ag_tape *tape, const char *who, const char *pattern, size_t found)
+{
+    return found ||
+           NN_FAIL(tape, "%s: no parameter's name fits '%s'", who, pattern ? pattern : "NULL");
 }
 
 bool nn_assign(ag_tensor to, ag_tensor from)

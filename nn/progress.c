@@ -18,6 +18,8 @@ double nn_seconds(void)
 
 void nn_progress_begin(nn_progress *p, FILE *out, size_t epochs, size_t rows_per_epoch)
 {
+    if (!p)
+        return;
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     bool able = out && isatty(fileno(out)) && term && strcmp(term, "dumb") != 0;
     *p = (nn_progress){.out = out,
@@ -27,6 +29,16 @@ void nn_progress_begin(nn_progress *p, FILE *out, size_t epochs, size_t rows_per
                        .epochs = epochs,
                        .rows = epochs * rows_per_epoch,
                        .start = nn_seconds()};
+}
+
+void nn_progress_resume(nn_progress *p, size_t epoch, size_t rows, double train, double validation)
+{
+    if (!p)
+        return;
+    p->epoch = epoch;
+    p->done = p->skipped = rows;
+    p->train = train;
+    p->validation = validation;
 }
 
 static size_t terminal_width(FILE *out)
@@ -68,7 +80,7 @@ static size_t write_losses(char *text, size_t size, const nn_progress *p)
 
 static void write_bar(const nn_progress *p, size_t width)
 {
-    size_t full = p->done * width / p->rows;
+    size_t full = p->done < p->rows ? p->done * width / p->rows : width;
     fputs(p->colour ? "\033[36m" : "", p->out);
     for (size_t i = 0; i < width; i++) {
         if (i == full)
@@ -83,7 +95,7 @@ static void draw(nn_progress *p)
 {
     char head[60], text[30], tail[160];
     double speed = rows_per_second(p);
-    double left = speed > 0.0 ? (double)(p->rows - p->done) / speed : 0.0;
+    double left = speed > 0.0 && p->done < p->rows ? (double)(p->rows - p->done) / speed : 0.0;
     unsigned seconds = (unsigned)(left < 3.6e6 ? left + 0.5 : 3.6e6);
     write_speed(text, sizeof text, speed);
     snprintf(head, sizeof head, "epoch %*zu/%zu ", p->digits,
@@ -105,6 +117,8 @@ static void draw(nn_progress *p)
 
 void nn_progress_rows(nn_progress *p, size_t rows)
 {
+    if (!p)
+        return;
     p->done += rows;
     if (p->out && p->bar && nn_seconds() - p->shown > 0.05)
         draw(p);
@@ -112,10 +126,12 @@ void nn_progress_rows(nn_progress *p, size_t rows)
 
 void nn_progress_epoch(nn_progress *p, double train, double validation)
 {
+    if (!p)
+        return;
     p->train = train;
     p->validation = validation;
     p->epoch++;
-    size_t every = (p->epochs + 9) / 10;
+    size_t every = p->epochs ? (p->epochs - 1) / 10 + 1 : 1;
     bool last = p->epoch == p->epochs;
     if (!p->out)
         return;
@@ -132,6 +148,8 @@ void nn_progress_epoch(nn_progress *p, double train, double validation)
 
 void nn_progress_end(nn_progress *p)
 {
+    if (!p)
+        return;
     if (p->drawn)
         fputc('\n', p->out);
     p->drawn = false;

@@ -105,6 +105,8 @@ static ag_tensor run(const nn_recurrent *rnn, const nn_recurrent_layer *l, ag_te
 ag_tensor nn_recurrent_apply(const nn_recurrent *rnn, ag_tensor x, nn_recurrent_state *state)
 {
     ag_tape *tape = x.tape;
+    if (!rnn)
+        return nn_no_layer(tape);
     ag_shape shape = ag_valid(x) ? ag_shape_of(x) : AG_SHAPE(1, 1, 1);
     if (shape.rank != 3)
         return ag_fail(tape, "recurrent: x has %d axes; it must have 3, (N, steps, in)",

@@ -27,16 +27,16 @@ static const struct dtype {
 
 static const struct dtype *find_dtype(const char *name)
 {
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+    for (size_t i = 0; name && i < sizeof dtypes / sizeof *dtypes; i++)
         if (strcmp(name, dtypes[i].name) == 0)
             return &dtypes[i];
     return NULL;
 }
 
-static unsigned bits_of(const char *name)
+static bool is_filled(const struct dtype *dtype, const ag_shape *shape, size_t size)
 {
-    const struct dtype *dtype = find_dtype(name);
-    return dtype ? dtype->bits : 0;
+    size_t bits;
+    return nn_shape_bytes(shape, dtype->bits, &bits) && bits % 8 == 0 && bits / 8 == size;
 }
 
 /* ---- The header ---- */
@@ -62,7 +62,6 @@ static bool check_tensor(const struct reader *r, nn_stored *t, const ag_shape *r
     const struct dtype *dtype = find_dtype(t->dtype);
     uint64_t begin = (uint64_t)range->dim[0], end = (uint64_t)range->dim[1];
     char shape[NN_SHAPE_TEXT];
-    size_t bits;
     if (!dtype)
         return nn_refuse(&r->source, "tensor '%.80s': there is no dtype '%.20s'", t->name,
                          t->dtype);
@@ -71,7 +70,7 @@ static bool check_tensor(const struct reader *r, nn_stored *t, const ag_shape *r
                          "tensor '%.80s': data_offsets %llu to %llu do not lie within the %zu "
                          "bytes of data; is the file cut?",
                          t->name, (unsigned long long)begin, (unsigned long long)end, r->data_size);
-    if (!nn_shape_bytes(&t->shape, dtype->bits, &bits) || bits % 8 || bits / 8 != end - begin)
+    if (!is_filled(dtype, &t->shape, (size_t)(end - begin)))
         return nn_refuse(&r->source,
                          "tensor '%.80s': data_offsets give it %llu bytes, which %s %s does not "
                          "fill exactly",
@@ -155,12 +154,6 @@ static bool read_header(struct reader *r)
 
 /* ---- The tensors together ---- */
 
-/* Of tensors and of metadata: both begin with their name. */
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Empty tensors stand before the one that begins where they do. */
 static int by_place(const void *a, const void *b)
 {
@@ -192,19 +185,12 @@ static bool check_cover(const struct reader *r)
 
 static bool check_names(const struct reader *r)
 {
-    nn_stored *t = r->file->tensors;
-    nn_metadata *m = r->file->metadata;
-    if (t)
-        qsort(t, r->file->count, sizeof *t, by_name);
-    if (m)
-        qsort(m, r->file->metadata_count, sizeof *m, by_name);
-    for (size_t i = 1; i < r->file->count; i++)
-        if (strcmp(t[i - 1].name, t[i].name) == 0)
-            return nn_refuse(&r->source, "tensor '%.80s': the name is there twice", t[i].name);
-    for (size_t i = 1; i < r->file->metadata_count; i++)
-        if (strcmp(m[i - 1].key, m[i].key) == 0)
-            return nn_refuse(&r->source, "__metadata__: '%.80s' is there twice", m[i].key);
-    return true;
+    nn_safetensors *f = r->file;
+    const char *twin = nn_sort_names(f->tensors, f->count, sizeof *f->tensors);
+    if (twin)
+        return nn_refuse(&r->source, "tensor '%.80s': the name is there twice", twin);
+    twin = nn_sort_names(f->metadata, f->metadata_count, sizeof *f->metadata);
+    return !twin || nn_refuse(&r->source, "__metadata__: '%.80s' is there twice", twin);
 }
 
 /* ---- The file ---- */
@@ -284,13 +270,15 @@ void nn_safetensors_free(nn_safetensors *file)
 
 const nn_stored *nn_safetensors_find(const nn_safetensors *file, const char *name)
 {
-    nn_stored key = {.name = name};
-    return file->count ? bsearch(&key, file->tensors, file->count, sizeof key, by_name) : NULL;
+    const nn_stored key = {.name = name};
+    return file && file->count && name
+               ? bsearch(&key, file->tensors, file->count, sizeof key, nn_compare_names)
+               : NULL;
 }
 
 bool nn_stored_element(const nn_stored *tensor, struct nn_element *element)
 {
-    const struct dtype *dtype = find_dtype(tensor->dtype);
+    const struct dtype *dtype = tensor ? find_dtype(tensor->dtype) : NULL;
     if (!dtype || !dtype->kind)
         return false;
     *element = (struct nn_element){dtype->kind, dtype->bits / 8, false};
@@ -300,7 +288,7 @@ bool nn_stored_element(const nn_stored *tensor, struct nn_element *element)
 bool nn_stored_values(const nn_stored *tensor, double *values)
 {
     struct nn_element element;
-    if (!nn_stored_element(tensor, &element))
+    if (!nn_stored_element(tensor, &element) || (tensor->size && (!tensor->data || !values)))
         return false;
     const unsigned char *at = tensor->data;
     for (size_t i = 0; i < tensor->size / element.size; i++)
@@ -362,19 +350,23 @@ static void put_header(struct nn_bytes *out, const nn_stored *tensors, size_t co
 static bool check_write(const nn_stored *t, size_t count, const nn_metadata *metadata,
                         size_t metadata_count, const struct nn_source *source)
 {
+    if (!nn_check_names(t, count, sizeof *t, source) ||
+        !nn_check_names(metadata, metadata_count, sizeof *metadata, source))
+        return false;
+    for (size_t i = 0; i < metadata_count; i++)
+        if (!nn_given(source->error, "__metadata__", metadata[i].value))
+            return false;
     for (size_t i = 0; i < count; i++) {
-        unsigned bits = bits_of(t[i].dtype);
-        size_t size;
+        const struct dtype *dtype = find_dtype(t[i].dtype);
         char shape[NN_SHAPE_TEXT];
-        if (!bits || !nn_shape_bytes(&t[i].shape, bits, &size) || size % 8 || size / 8 != t[i].size)
+        if (!dtype || !is_filled(dtype, &t[i].shape, t[i].size) || (t[i].size && !t[i].data))
             return nn_refuse(source, "tensor '%.80s': %zu bytes are not %.20s %s", t[i].name,
-                             t[i].size, t[i].dtype, nn_shape_print(shape, &t[i].shape));
+                             t[i].data ? t[i].size : 0, t[i].dtype ? t[i].dtype : "NULL",
+                             nn_shape_print(shape, &t[i].shape));
         if (strcmp(t[i].name, "__metadata__") == 0)
             return nn_refuse(source, "no tensor may have the name __metadata__");
     }
-    return (!count || nn_check_names(&t->name, sizeof *t, count, source)) &&
-           (!metadata_count ||
-            nn_check_names(&metadata->key, sizeof *metadata, metadata_count, source));
+    return true;
 }
 
 static bool check_header(const struct nn_bytes *header, const struct nn_source *source)
@@ -400,7 +392,7 @@ bool nn_safetensors_write(const char *path, const nn_stored *tensors, size_t cou
     if (good) {
         nn_file_write(&file, header.at, header.size);
         for (size_t i = 0; i < count; i++) {
-            size_t size = (bits_of(tensors[i].dtype) + 7) / 8;
+            size_t size = (find_dtype(tensors[i].dtype)->bits + 7) / 8;
             nn_write_little(&file, tensors[i].data, size, tensors[i].size / size);
         }
         good = nn_file_commit(&file, error);

@@ -16,15 +16,17 @@ bool nn_usable(const nn_params *params, const struct nn_source *source)
 /* ---- The list ---- */
 
 static void add(struct nn_list *list, const char *prefix, const char *name, int number,
-                const struct nn_item *like)
+                const nn_stored *stored, const struct nn_place *place)
 {
-    struct nn_item item = *like;
-    item.name = list->names.size;
+    struct nn_place named = *place;
+    named.name = list->names.size;
     nn_bytes_print(&list->names, number < 0 ? "%s%s" : "%s%s/%d", prefix, name, number);
     nn_bytes_append(&list->names, "", 1);
-    nn_bytes_append(&list->items, &item, sizeof item);
-    list->item = (struct nn_item *)(void *)list->items.at;
-    list->count += !list->items.failed;
+    nn_bytes_append(&list->stored_bytes, stored, sizeof *stored);
+    nn_bytes_append(&list->place_bytes, &named, sizeof named);
+    list->stored = (nn_stored *)(void *)list->stored_bytes.at;
+    list->place = (struct nn_place *)(void *)list->place_bytes.at;
+    list->count = list->place_bytes.size / sizeof named;
 }
 
 void nn_list_words(struct nn_list *list, const char *prefix, const char *name, const char *dtype,
@@ -33,8 +35,8 @@ void nn_list_words(struct nn_list *list, const char *prefix, const char *name, c
     size_t size;
     nn_shape_bytes(&shape, 8, &size);
     add(list, prefix, name, -1,
-        &(struct nn_item){{.dtype = dtype, .shape = shape, .data = words, .size = size},
-                          .words = words});
+        &(nn_stored){.dtype = dtype, .shape = shape, .data = words, .size = size},
+        &(struct nn_place){.words = words});
 }
 
 void nn_list_tensor(struct nn_list *list, const char *prefix, const char *name, int number,
@@ -45,7 +47,7 @@ void nn_list_tensor(struct nn_list *list, const char *prefix, const char *name, 
                         .shape = ag_shape_of(x),
                         .data = single ? (const void *)ag_data_f32(x) : ag_data_f64(x)};
     nn_shape_bytes(&stored.shape, single ? sizeof(float) : sizeof(double), &stored.size);
-    add(list, prefix, name, number, &(struct nn_item){stored, .tensor = x});
+    add(list, prefix, name, number, &stored, &(struct nn_place){.tensor = x});
 }
 
 void nn_list_params(struct nn_list *list, const char *prefix, const nn_params *params)
@@ -58,33 +60,18 @@ void nn_list_params(struct nn_list *list, const char *prefix, const nn_params *p
 
 bool nn_list_finish(struct nn_list *list, const struct nn_source *source)
 {
-    if (list->items.failed || list->names.failed)
+    if (list->stored_bytes.failed || list->place_bytes.failed || list->names.failed)
         return nn_out_of_memory(source);
     for (size_t i = 0; i < list->count; i++)
-        list->item[i].stored.name = (char *)list->names.at + list->item[i].name;
+        list->stored[i].name = (char *)list->names.at + list->place[i].name;
     return true;
 }
 
 void nn_list_free(struct nn_list *list)
 {
-    nn_bytes_free(&list->items);
+    nn_bytes_free(&list->stored_bytes);
+    nn_bytes_free(&list->place_bytes);
     nn_bytes_free(&list->names);
-}
-
-/* ---- Saving ---- */
-
-bool nn_list_save(const struct nn_list *list, const nn_metadata *metadata, size_t metadata_count,
-                  const struct nn_source *source)
-{
-    nn_stored *tensors = malloc(list->count * sizeof *tensors + 1);
-    if (!tensors)
-        return nn_out_of_memory(source);
-    for (size_t i = 0; i < list->count; i++)
-        tensors[i] = list->item[i].stored;
-    bool good = nn_safetensors_write(source->name, tensors, list->count, metadata, metadata_count,
-                                     source->error);
-    free(tensors);
-    return good;
 }
 
 /* ---- Loading ---- */
@@ -110,14 +97,14 @@ bool nn_list_check(const struct nn_list *list, const nn_safetensors *file, bool 
                    const char *extra, const struct nn_source *source)
 {
     for (size_t i = 0; i < list->count; i++) {
-        const nn_stored *wanted = &list->item[i].stored;
+        const nn_stored *wanted = &list->stored[i];
         if (!check_item(nn_safetensors_find(file, wanted->name), wanted, convert, source))
             return false;
     }
     for (size_t i = 0; i < file->count && extra && file->count > list->count; i++) {
         const char *name = file->tensors[i].name;
         size_t k = 0;
-        while (k < list->count && strcmp(name, list->item[k].stored.name) != 0)
+        while (k < list->count && strcmp(name, list->stored[k].name) != 0)
             k++;
         if (k == list->count)
             return nn_refuse(source, "tensor '%.80s' %s", name, extra);
@@ -140,15 +127,15 @@ static double next_value(void *context)
 void nn_list_load(const struct nn_list *list, size_t from, size_t to, const nn_safetensors *file)
 {
     for (size_t i = from; i < to; i++) {
-        const struct nn_item *item = &list->item[i];
-        const nn_stored *t = nn_safetensors_find(file, item->stored.name);
+        const struct nn_place *place = &list->place[i];
+        const nn_stored *t = nn_safetensors_find(file, list->stored[i].name);
         struct values values = {.at = t->data};
-        for (size_t k = 0; item->words && k < t->size / 8; k++) {
+        for (size_t k = 0; place->words && k < t->size / 8; k++) {
             uint64_t word = nn_integer_at(values.at + 8 * k, 8, false);
-            memcpy((unsigned char *)item->words + 8 * k, &word, 8);
+            memcpy((unsigned char *)place->words + 8 * k, &word, 8);
         }
-        if (!item->words && nn_stored_element(t, &values.element))
-            ag_set_each(item->tensor, next_value, &values);
+        if (!place->words && nn_stored_element(t, &values.element))
+            ag_set_each(place->tensor, next_value, &values);
     }
 }
 
@@ -161,7 +148,8 @@ bool nn_save_safetensors(const nn_params *params, const char *path, nn_error *er
     if (!nn_usable(params, &source))
         return false;
     nn_list_params(&list, "", params);
-    bool good = nn_list_finish(&list, &source) && nn_list_save(&list, NULL, 0, &source);
+    bool good = nn_list_finish(&list, &source) &&
+                nn_safetensors_write(path, list.stored, list.count, NULL, 0, error);
     nn_list_free(&list);
     return good;
 }

@@ -208,7 +208,8 @@ def test_files_kept():
             "--load kept.weights")
     for one, other in (("--save", "--resume"), ("--save", "--loss-curve"),
                        ("--loss-curve", "--resume"), ("--dot", "--dot-backward")):
-        bad(f"{one} and {other} to one new file", [one, "new", other, "new"], one, other)
+        for spelling in ("new", "./new", os.path.abspath("new")):
+            bad(f"{one} and {other} to one new file", [one, "new", other, spelling], one, other)
         bad(f"{one} and {other} to one old file", [one, "kept.csv", other, "hard.csv"], one, other)
     check("files of refused commands are as before", sorted(os.listdir()) == before and
           all(Path(name).read_bytes() == content for name, content in kept.items()))
@@ -489,12 +490,12 @@ def test_killed():
           numbers(got.stdout) == numbers(once.stdout), repr(got))
 
 
-def on_terminal(columns, **environment):
+def on_terminal(columns, *arguments, **environment):
     """What housing_mlp writes to a terminal so wide."""
     process, terminal = pty.fork()
     if process == 0:
         os.environ.update({"TERM": "xterm"}, **environment)
-        os.execv(PROGRAM, [PROGRAM, "--epochs", "40"])
+        os.execv(PROGRAM, [PROGRAM, "--epochs", "40", *arguments])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     output = b""
     while True:
@@ -522,6 +523,11 @@ def test_terminal():
               max(map(len, drawn)) < columns, repr(drawn[-1:]))
         check(f"progress at {columns} columns ends at the last epoch", "epoch 40/40"[:columns - 1]
               in drawn[-1], repr(drawn[-1:]))
+    plan = ["--schedule", "constant", "--resume", "shown"]
+    last = re.findall("train ([0-9.]+)", run("--epochs", "39", *plan).stdout)[-1]
+    bar = re.search("epoch 40/40 .*?train ([0-9.]+)", on_terminal(100, *plan)[1])
+    check("a resumed run's bar begins with the losses before",
+          bar and abs(float(bar.group(1)) - float(last)) < 6e-4, repr((bar, last)))
     check("colours on a terminal", "\033[36m" in on_terminal(100)[1])
     output = on_terminal(100, NO_COLOR="1")[1]
     check("NO_COLOR", "\r\033[2K" in output and not re.search("\033\\[[0-9;]*m", output))

@@ -2,27 +2,11 @@
  * what it is made of: copies of weights, averages, accumulated gradients. */
 #define _POSIX_C_SOURCE 200809L
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <math.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "nn/nn.h"
+#include "tape_help.h"
 
 enum { ROWS = 200, FEATURES = 3, EPOCHS = 6 };
-
-static void assert_no_error(const ag_tape *tape)
-{
-    if (ag_error(tape))
-        fail_msg("%s", ag_error(tape));
-}
 
 static void assert_starts(const char *text, const char *expected)
 {
@@ -476,7 +460,12 @@ static void test_mistakes(void **state)
     t.schedule = (nn_schedule){.rate = 1e300};
     refuse(&t, "fit: training diverged: the ");
     double loss;
+    nn_error error;
     assert_false(nn_evaluate(&good, rows, 0, &loss, NULL));
+    rows[1] = (1u << 24) + 1;
+    assert_false(nn_evaluate(&good, rows, 2, &loss, &error));
+    assert_string_equal(error.text,
+                        "evaluate: row 16777217 cannot be told from its neighbours in float32");
     assert_true(nn_training(t.params));
     task_free(&t);
 }

@@ -1,31 +1,6 @@
 /* Layers: shapes, names, modes, gradients through whole layers, frozen parameters, mistakes. That
  * their values are PyTorch's is for torch_layers.py. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "nn/nn.h"
-
-static void assert_no_error(const ag_tape *tape)
-{
-    if (ag_error(tape))
-        fail_msg("%s", ag_error(tape));
-}
-
-static void assert_error(ag_tape *tape, const char *expected)
-{
-    assert_non_null(ag_error(tape));
-    if (!strstr(ag_error(tape), expected))
-        fail_msg("expected: %s\ngot: %s", expected, ag_error(tape));
-    ag_clear_error(tape);
-}
+#include "tape_help.h"
 
 static void assert_shape(ag_tensor x, ag_shape expected)
 {
@@ -341,9 +316,9 @@ static void test_frozen(void **state)
 
     assert_true(nn_set_trainable(params, "*", true) && ag_trainable(mlp.layer[0].bias));
     assert_false(nn_set_trainable(params, "1.*", false));
-    assert_error(tape, "set_trainable: no parameter's name fits '1.*'");
+    assert_error_with(tape, "set_trainable: no parameter's name fits '1.*'");
     assert_false(nn_set_trainable(params, "*running_mean", false)); /* a buffer */
-    assert_error(tape, "set_trainable: no parameter's name fits '*running_mean'");
+    assert_error_with(tape, "set_trainable: no parameter's name fits '*running_mean'");
     assert_false(nn_set_trainable(params, NULL, false) || nn_set_trainable(NULL, "*", false));
     ag_tape_free(tape);
 }
@@ -357,29 +332,30 @@ static void test_wrong_sizes(void **state)
     nn_params *p = nn_params_new(tape, 1);
     const int64_t sizes[] = {3, 0};
     nn_conv1d_new(p, "c", 0, 3, (nn_conv_options){0});
-    assert_error(tape, "conv1d: c: in is 0; it must be from 1 to 2^30");
+    assert_error_with(tape, "conv1d: c: in is 0; it must be from 1 to 2^30");
     nn_conv2d_new(p, "c", 3, 3, (nn_conv_options){.kernel = -1});
-    assert_error(tape, "conv2d: c: kernel is -1; it must be from 1 to 2^30");
+    assert_error_with(tape, "conv2d: c: kernel is -1; it must be from 1 to 2^30");
     nn_conv2d_new(p, "c", 3, 4, (nn_conv_options){.groups = 2});
-    assert_error(tape, "conv2d: c: 2 groups do not divide in and out, 3 and 4");
+    assert_error_with(tape, "conv2d: c: 2 groups do not divide in and out, 3 and 4");
     nn_embedding_new(p, "e", 3, INT64_MAX);
-    assert_error(tape, "embedding: e: width is 9223372036854775807; it must be from 1 to 2^30");
+    assert_error_with(tape,
+                      "embedding: e: width is 9223372036854775807; it must be from 1 to 2^30");
     nn_rms_norm_new(p, "n", -2);
-    assert_error(tape, "rms_norm: n: width is -2; it must be from 1 to 2^30");
+    assert_error_with(tape, "rms_norm: n: width is -2; it must be from 1 to 2^30");
     nn_recurrent_new(p, "r", NN_LSTM, 3, 3, 0);
-    assert_error(tape, "recurrent: r: layers is 0; it must be from 1 to 2^30");
+    assert_error_with(tape, "recurrent: r: layers is 0; it must be from 1 to 2^30");
     nn_recurrent_new(p, "r", (nn_cell)9, 3, 3, 1);
-    assert_error(tape, "recurrent: 9 is not a cell: NN_RNN, NN_GRU or NN_LSTM");
+    assert_error_with(tape, "recurrent: 9 is not a cell: NN_RNN, NN_GRU or NN_LSTM");
     nn_attention_new(p, "a", 6, 4);
-    assert_error(tape, "attention: a: 4 heads do not divide the width, 6");
+    assert_error_with(tape, "attention: a: 4 heads do not divide the width, 6");
     nn_transformer_new(p, "t", 8, (nn_transformer_options){.hidden = 3});
-    assert_error(tape, "attention: t.self_attn: heads is 0; it must be from 1 to 2^30");
+    assert_error_with(tape, "attention: t.self_attn: heads is 0; it must be from 1 to 2^30");
     nn_mlp_new(p, "m", sizes, 1, NULL);
-    assert_error(tape, "mlp: 1 sizes; there must be two at least, of input and output");
+    assert_error_with(tape, "mlp: 1 sizes; there must be two at least, of input and output");
     nn_mlp_new(p, "m", sizes, 2, NULL);
-    assert_error(tape, "linear: m.0: out is 0; it must be from 1 to 2^30");
+    assert_error_with(tape, "linear: m.0: out is 0; it must be from 1 to 2^30");
     nn_attention_new(p, NULL, 6, 2);
-    assert_error(tape, "layer: a layer needs a name");
+    assert_error_with(tape, "layer: a layer needs a name");
     ag_tape_free(tape);
 }
 
@@ -394,21 +370,21 @@ static void test_wrong_inputs(void **state)
     nn_norm norm = nn_batch_norm_new(p, "norm", 3);
     ag_tensor flat = ag_full(tape, AG_SHAPE(2, 3), 1.0);
     nn_recurrent_apply(&rnn, flat, NULL);
-    assert_error(tape, "recurrent: x has 2 axes; it must have 3, (N, steps, in)");
+    assert_error_with(tape, "recurrent: x has 2 axes; it must have 3, (N, steps, in)");
     nn_recurrent_apply(&rnn, ag_full(tape, AG_SHAPE(2, 5, 4), 1.0), NULL);
-    assert_error(tape, "test_layers.c:");
+    assert_error_with(tape, "test_layers.c:");
     nn_recurrent_state wide = {.h = ag_full(tape, AG_SHAPE(2, 7), 1.0)};
     nn_recurrent_apply(&rnn, ag_full(tape, AG_SHAPE(2, 5, 3), 1.0), &wide);
-    assert_error(tape, "inner dimensions differ: 7 and 2");
+    assert_error_with(tape, "inner dimensions differ: 7 and 2");
     ag_tensor row = ag_full(tape, AG_SHAPE(2, 4), 1.0);
     nn_attention_apply(&attention, row, row, false);
-    assert_error(tape, "attention: x and memory have 2 and 2 axes");
+    assert_error_with(tape, "attention: x and memory have 2 and 2 axes");
     nn_conv_apply(&conv, flat);
-    assert_error(tape, "conv2d: ");
+    assert_error_with(tape, "conv2d: ");
     nn_norm_apply(&norm, row);
-    assert_error(tape, "batch_norm: ");
+    assert_error_with(tape, "batch_norm: ");
     nn_norm_apply(&norm, (ag_tensor){.tape = tape});
-    assert_error(tape, "invalid tensor");
+    assert_error_with(tape, "invalid tensor");
     ag_tape_free(tape);
 
     /* What no memory left behind passes on without a crash. */

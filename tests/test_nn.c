@@ -1,42 +1,8 @@
 /* The list of parameters, initialisers, the linear layer, the summary; and memory: what a training
  * step allocates, and that any allocation may fail. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "nn/nn.h"
+#include "tape_help.h"
 
 static const ag_dtype dtypes[] = {AG_F32, AG_F64};
-
-static void assert_no_error(const ag_tape *tape)
-{
-    if (ag_error(tape))
-        fail_msg("%s", ag_error(tape));
-}
-
-/* The message, which the place of the call may follow. */
-static void assert_error(ag_tape *tape, const char *expected)
-{
-    assert_non_null(ag_error(tape));
-    size_t length = strlen(expected);
-    const char *rest = ag_error(tape) + length;
-    if (strncmp(ag_error(tape), expected, length) != 0 || (*rest && strncmp(rest, "\n    at ", 8)))
-        fail_msg("expected: %s\ngot: %s", expected, ag_error(tape));
-    ag_clear_error(tape);
-}
-
-static void assert_near(double value, double expected, double tolerance)
-{
-    if (!(fabs(value - expected) <= tolerance))
-        fail_msg("%.17g is not %.17g to %g", value, expected, tolerance);
-}
 
 /* ---- Parameters ---- */
 

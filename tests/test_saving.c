@@ -279,6 +279,9 @@ static void test_atomic_refuses(void **state)
     assert_string_equal(error.text, "/dev/full: not a regular file; it is not overwritten");
     assert_false(save_text(temporary_path("no/where"), "x", &error));
     assert_non_null(strstr(error.text, "no/where.tmp: No such file or directory"));
+    assert_int_equal(mkfifo(temporary_path("piped.tmp"), 0600), 0); /* is not waited for */
+    assert_false(save_text(temporary_path("piped"), "x", &error));
+    assert_int_equal(remove(temporary_path("piped.tmp")), 0);
     assert_false(save_text("", "x", &error));
     assert_false(save_text(NULL, "x", NULL));
     assert_int_equal(count_files(), files + 1);

@@ -66,8 +66,9 @@ static bool train(struct trainer *t, const struct options *options)
     nn_progress_begin(&progress, options->json ? stderr : stdout, options->epochs,
                       t->houses->split.train_count);
     progress.decimals = 4;
-    progress.epoch = t->done;
-    progress.done = progress.skipped = t->done * t->houses->split.train_count;
+    if (t->done)
+        nn_progress_resume(&progress, t->done, t->done * t->houses->split.train_count,
+                           t->history.train[t->done - 1], t->history.validation[t->done - 1]);
     if (options->quiet || (options->json && !progress.bar))
         progress.out = NULL;
     if (lines)

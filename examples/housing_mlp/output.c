@@ -41,12 +41,28 @@ bool output_close(struct output *output)
     return good;
 }
 
+/* The path's last part; *directory is what it lies in, or zeros if that is not there. */
+static const char *last_part(const char *path, struct stat *directory)
+{
+    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+    size_t size = (size_t)(last - path) + 2;
+    char *text = malloc(size);
+    if (text)
+        snprintf(text, size, "%.*s.", (int)(last - path), path);
+    *directory = (struct stat){0};
+    if (text && stat(text, directory) != 0)
+        *directory = (struct stat){0};
+    free(text);
+    return last;
+}
+
 bool output_same(const char *path, const char *other)
 {
     struct stat a, b;
-    if (stat(path, &a) == 0 && stat(other, &b) == 0)
-        return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-    return strcmp(path, other) == 0;
+    if ((stat(path, &a) != 0 || stat(other, &b) != 0) &&
+        (strcmp(last_part(path, &a), last_part(other, &b)) != 0 || !a.st_ino))
+        return false;
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 bool output_check(const char *option, const char *path)

@@ -16,7 +16,7 @@ struct output {
  * on stderr why not, as the others do. */
 bool output_check(const char *option, const char *path);
 
-/* Whether two paths name the same file; where one is not there, whether they are equal. */
+/* Whether two paths name the same file; where one is not there, whether they would. */
 bool output_same(const char *path, const char *other);
 
 bool output_open(struct output *output, const char *option, const char *path);
