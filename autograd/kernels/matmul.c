@@ -122,7 +122,8 @@ static NOINLINE struct panel panel_at(const struct matmul *g, size_t j)
     const size_t left = g->n - j, all = ceil_div(left, LANES);
     if (g->n < LANES)
         return (struct panel){0, g->n, 0};
-    size_t vecs = share(all, TILE_VECS);
+    const bool may_be_one = g->k <= SHORT && g->n % LANES == 0;
+    size_t vecs = may_be_one ? at_most(all, TILE_VECS) : share(all, TILE_VECS);
     if (g->m == 1)
         vecs = all >= WIDE && all != WIDE + 1 ? WIDE : share(all, 4);
     const size_t width = vecs * LANES;
@@ -164,7 +165,7 @@ static NOINLINE void pack_a(const struct matmul *g, size_t i, size_t m, real *to
         length = at_most(length, g->k - p);
         real *strip = to + p * STRIP;
         for (size_t r = 0, rows; r < m; r += rows, strip += g->k * STRIP) {
-            rows = height(m - r);
+            rows = height(m - r, TILE_ROWS);
             pack(strip, STRIP, view_at(a, p, i + r), length, rows);
         }
     }
@@ -186,6 +187,7 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, r
     struct panel o;
     for (size_t j = 0; j < g->n; j += o.width) {
         o = panel_at(g, j);
+        const size_t most = !a && k <= SHORT && o.vecs == TILE_VECS ? SHORT_ROWS : TILE_ROWS;
         t.b = b ? b + j * k : at(from_b, 0, j);
         t.b_row = (b ? o.width : from_b.row) * sizeof(real);
         t.b_last = (b && o.vecs ? o.width - LANES : o.last) * sizeof(real);
@@ -195,7 +197,7 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, r
         real *c = (real *)g->c + i * ldc + j;
         const real *strip = a;
         for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc, strip += STRIP * k) {
-            rows = height(m - r);
+            rows = height(m - r, most);
             t.a = packed ? strip : at(from_a, r, 0);
             t.c = c;
             if (g->accumulate)

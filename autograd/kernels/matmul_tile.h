@@ -12,12 +12,15 @@
 /* The largest tile; one of a single row may be WIDE registers across. Of the lower ones there are
  * as many as make any number of rows out of three at most: heights[left] is that of the next where
  * so many rows are left. K_BLOCK: the depth of a block, for a panel of op(B) to stay near. A_ROWS,
- * A_COLUMNS: how far apart, in bytes, those of op(A) may be to be read in place. SPREADS: whether a
- * packed element of A fills a register, for want of an instruction that loads it into all lanes. */
+ * A_COLUMNS: how far apart, in bytes, those of op(A) may be to be read in place. SHORT: the k up to
+ * which the widest tiles are only SHORT_ROWS high, as the products of the next tile would wait for
+ * so many stores. SPREADS: whether a packed element of A fills a register, for want of an
+ * instruction that loads it into all lanes. */
 enum { WIDE = 8 };
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { TILE_ROWS = 8, TILE_VECS = 3, SPREADS = 0 };
 enum { K_BLOCK = 64 * LANES, A_ROWS = 16384, A_COLUMNS = 4096 };
+enum { SHORT = 128, SHORT_ROWS = 4 };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 3, 4, 8, 3, 8, 8, 8, 8, 8, 8
 #define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2) _(rows, 3)
@@ -25,6 +28,7 @@ enum { K_BLOCK = 64 * LANES, A_ROWS = 16384, A_COLUMNS = 4096 };
 #elif defined(__FMA__)
 enum { TILE_ROWS = 6, TILE_VECS = 2, SPREADS = 0 };
 enum { K_BLOCK = 256, A_ROWS = 4096, A_COLUMNS = 512 };
+enum { SHORT = 0, SHORT_ROWS = TILE_ROWS };
 #define HEIGHTS             0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4
 #define ONE_HIGH(_)         _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 8)
 #define EACH_WIDTH(_, rows) _(rows, 0) _(rows, 1) _(rows, 2)
@@ -32,6 +36,7 @@ enum { K_BLOCK = 256, A_ROWS = 4096, A_COLUMNS = 512 };
 #else
 enum { TILE_ROWS = 2, TILE_VECS = 6, SPREADS = 1 };
 enum { K_BLOCK = 256, A_ROWS = 0, A_COLUMNS = 0 };
+enum { SHORT = 0, SHORT_ROWS = TILE_ROWS };
 #define HEIGHTS        0, 1, 2, 2
 #define ONE_HIGH(_)    _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8)
 #define TWO_HIGH(_)    _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4) _(2, 5) _(2, 6)
@@ -43,9 +48,9 @@ enum { K_BLOCK = 256, A_ROWS = 0, A_COLUMNS = 0 };
 #endif
 static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
 
-static inline size_t height(size_t left)
+static inline size_t height(size_t left, size_t most)
 {
-    return left < 2 * TILE_ROWS ? heights[left] : TILE_ROWS;
+    return left < 2 * most ? heights[left] : most;
 }
 
 /* c (rows, columns) = a·b over k, plus `from` if it is not NULL. The last register of a row of b is
