@@ -193,21 +193,20 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, r
         t.b_last = (b && o.vecs ? o.width - LANES : o.last) * sizeof(real);
         t.c_last = o.last * sizeof(real);
         t.from = g->bias ? (const real *)g->bias + j : NULL;
-        t.spread = a;
-        real *c = (real *)g->c + i * ldc + j;
-        const real *strip = a;
-        for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc, strip += STRIP * k) {
+        real *c = (real *)g->c + i * ldc + j, *strip = a;
+        for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc) {
             rows = height(m - r, most);
             t.a = packed ? strip : at(from_a, r, 0);
+            t.spread = strip;
             t.c = c;
             if (g->accumulate)
                 t.from = c;
-            if (SPREADS && a && rows == TILE_ROWS) {
+            if (SPREADS && strip && rows == TILE_ROWS)
                 run_spread(j > 0 ? SPREAD : SPREADING, o.vecs, &t);
-                t.spread = (real *)t.spread + STRIP * k;
-            } else {
+            else
                 run_tile(rows, o.vecs, &t);
-            }
+            if (strip)
+                strip += STRIP * k;
         }
     }
 }

@@ -1,26 +1,30 @@
 /* Tiles that read packed elements of A spread over a register each, where no instruction loads an
  * element into all lanes. For matmul_tile.h only.
  *
- * Without fused multiply-adds each product takes a register that is overwritten: a copy, a
- * multiplication and an addition are issued for two operations, as many as a core can issue while
- * it multiplies and adds all the time. So here every load is the copy that some product is made in,
- * jumps are few, and the order is not left to the compilers, which would load or copy more. */
+ * Without fused multiply-adds each product is made in place of a factor: it takes a copy, a
+ * multiplication and an addition, as many as a core can issue while it multiplies and adds all the
+ * time. So here every load is the copy that some product is made in, jumps are few, and the order
+ * is not left to the compilers, which would load or copy more. */
 #ifndef TAPEGRAD_KERNELS_MATMUL_SPREAD_H
 #define TAPEGRAD_KERNELS_MATMUL_SPREAD_H
 
 /* PLAIN: A is read in place. SPREADING: the same, and written spread. SPREAD: as it was written. */
 enum reading { PLAIN, SPREADING, SPREAD };
 
+/* Whether products are made in place of a factor; then, the end of the instructions' names. */
+#if defined(__SSE2__) && !defined(__AVX__)
+#define IN_PLACE
 #if KERNEL_BITS == 32
 #define SUFFIX "s"
 #else
 #define SUFFIX "d"
 #endif
+#endif
 
 /* sum0 += y0·b and sum1 += y1·b. */
 INLINE void two_products(vec *sum0, vec *sum1, vec y0, vec y1, const vec *b)
 {
-#ifdef __SSE2__
+#ifdef IN_PLACE
     vec x, z;
     __asm__ volatile("movap" SUFFIX " %6, %2\n\t"
                      "movaps %2, %3\n\t"
@@ -39,7 +43,7 @@ INLINE void two_products(vec *sum0, vec *sum1, vec y0, vec y1, const vec *b)
 /* The same, made in y0 and y1. */
 INLINE void last_products(vec *sum0, vec *sum1, vec y0, vec y1, const vec *b)
 {
-#ifdef __SSE2__
+#ifdef IN_PLACE
     __asm__ volatile("mulp" SUFFIX " %4, %2\n\t"
                      "mulp" SUFFIX " %4, %3\n\t"
                      "addp" SUFFIX " %2, %0\n\t"

@@ -82,7 +82,7 @@ INLINE vec load_lanes(const char *p, const bool is_part, struct part part)
 
 /* Where products are made in place of one of their factors, the compilers would rather load it
  * again and again than copy it, which costs nothing. */
-#if defined(__SSE2__) && !defined(__AVX__)
+#ifdef IN_PLACE
 #define LOADED_ONCE(x) __asm__ volatile("" : "+x"(x))
 #else
 #define LOADED_ONCE(x) (void)(x)
