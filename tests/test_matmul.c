@@ -324,15 +324,29 @@ static void outer_shapes(const struct kernels *ops)
 static void special_shapes(const struct kernels *ops)
 {
     static const size_t shapes[][3] = {
-        {4, 8, 2},      {4, 1, 8},        {64, 64, 8},    {64, 1, 64},   {256, 64, 8},
-        {8, 64, 1024},  {1, 1, 1},        {64, 1, 1500},  {1, 1, 5000},  {1, 300, 1},
-        {300, 1, 1},    {1, 257, 600},    {33, 65, 1},    {257, 1, 600}, {70, 10, 513},
-        {97, 101, 103}, {70, 300, 530},   {3, 1000, 530}, {5, 3, 0},     {1, 1, 0},
-        {3, 4200, 512}, {131, 200, 1030}, {1100, 200, 5},
+        {4, 8, 2},   {4, 1, 8},     {64, 64, 8},    {64, 1, 64},    {256, 64, 8},   {8, 64, 1024},
+        {1, 1, 1},   {64, 1, 1500}, {1, 1, 5000},   {1, 300, 1},    {300, 1, 1},    {1, 257, 600},
+        {33, 65, 1}, {257, 1, 600}, {70, 10, 513},  {97, 101, 103}, {70, 300, 530}, {3, 1000, 530},
+        {5, 3, 0},   {1, 1, 0},     {1100, 200, 5},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (unsigned form = 0; form < 4; form++)
             check_product(ops, shapes[i][0], shapes[i][1], shapes[i][2], draw_how(form));
+}
+
+/* Panels of op(B), packed, whose last ones have every width. */
+static void panel_shapes(const struct kernels *ops)
+{
+    for (size_t n = 97; n < 150; n++)
+        check_product(ops, 9 + draw(12), n, 85 + draw(12), (unsigned)draw(HOWS));
+}
+
+/* More than one block either way, and operands that lie far apart. */
+static void large_shapes(const struct kernels *ops)
+{
+    check_product(ops, 3, 4200, 512, draw_how(B_TRANSPOSED));
+    check_product(ops, 131, 200, 1030, draw_how(0));
+    check_product(ops, 20, 200, 4200, draw_how(0));
 }
 
 static bool is_finite_but(const struct kernels *ops, const struct matmul *g, size_t row,
@@ -407,6 +421,18 @@ static void test_special_shapes(void **unused)
     each(special_shapes);
 }
 
+static void test_panel_shapes(void **unused)
+{
+    (void)unused;
+    each(panel_shapes);
+}
+
+static void test_large_shapes(void **unused)
+{
+    (void)unused;
+    each(large_shapes);
+}
+
 static void test_nan_and_infinity(void **unused)
 {
     (void)unused;
@@ -418,7 +444,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_shapes),  cmocka_unit_test(test_small_shapes),
         cmocka_unit_test(test_thin_shapes),    cmocka_unit_test(test_outer_shapes),
-        cmocka_unit_test(test_special_shapes), cmocka_unit_test(test_nan_and_infinity),
+        cmocka_unit_test(test_special_shapes), cmocka_unit_test(test_panel_shapes),
+        cmocka_unit_test(test_large_shapes),   cmocka_unit_test(test_nan_and_infinity),
     };
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
 }

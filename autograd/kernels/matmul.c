@@ -27,17 +27,18 @@ enum {
 };
 
 /* Elements of a strip for each k. */
-enum { STRIP = TILE_ROWS * (SPREAD ? LANES : 1) };
+enum { STRIP = TILE_ROWS * (SPREADS ? LANES : 1) };
 
 static inline size_t ceil_div(size_t x, size_t y)
 {
     return (x + y - 1) / y;
 }
 
-/* Registers across of the next panel where `left` are left; never one at last. */
+/* Registers across of the next panel where `left` are left: the last is not much narrower than the
+ * others, and never one. */
 static inline size_t share(size_t left, size_t most)
 {
-    return left == most + 1 ? left / 2 : at_most(left, most);
+    return left > most && left <= most + most / 2 ? left / 2 : at_most(left, most);
 }
 
 static inline struct view view_a(const struct matmul *g)
@@ -121,7 +122,8 @@ static NOINLINE struct panel panel_at(const struct matmul *g, size_t j)
     const size_t left = g->n - j, all = ceil_div(left, LANES);
     if (g->n < LANES)
         return (struct panel){0, g->n, 0};
-    size_t vecs = share(all, TILE_VECS);
+    const bool may_be_one = g->k <= SHORT && g->n % LANES == 0;
+    size_t vecs = may_be_one ? at_most(all, TILE_VECS) : share(all, TILE_VECS);
     if (g->m == 1)
         vecs = all >= WIDE && all != WIDE + 1 ? WIDE : share(all, 4);
     const size_t width = vecs * LANES;
@@ -154,18 +156,6 @@ static NOINLINE void pack_b(const struct matmul *g, real *to)
     }
 }
 
-/* One strip of op(A), a as it is transposed, to (k, STRIP). */
-static void pack_strip(real *to, struct view a, size_t k, size_t rows)
-{
-    if (!SPREAD) {
-        pack(to, STRIP, a, k, rows);
-        return;
-    }
-    for (size_t p = 0; p < k; p++)
-        for (size_t i = 0; i < TILE_ROWS; i++, to += LANES)
-            store(to, splat(*at(a, p, at_most(i, rows - 1))));
-}
-
 /* m rows from i on in strips. */
 static NOINLINE void pack_a(const struct matmul *g, size_t i, size_t m, real *to)
 {
@@ -175,41 +165,44 @@ static NOINLINE void pack_a(const struct matmul *g, size_t i, size_t m, real *to
         length = at_most(length, g->k - p);
         real *strip = to + p * STRIP;
         for (size_t r = 0, rows; r < m; r += rows, strip += g->k * STRIP) {
-            rows = height(m - r);
-            pack_strip(strip, view_at(a, p, i + r), length, rows);
+            rows = height(m - r, TILE_ROWS);
+            pack(strip, STRIP, view_at(a, p, i + r), length, rows);
         }
     }
 }
 
-/* m rows from i on. a, b: the operands as pack_a and pack_b left them, or NULL. */
-static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, const real *a,
+/* m rows from i on. a, b: the operands as pack_a and pack_b left them, or NULL; where A is to be
+ * spread, the tiles of the first panel write a. */
+static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, real *a,
                                    const real *b)
 {
-    const struct view from_a = view_a(g), from_b = view_b(g);
+    const struct view from_b = view_b(g);
+    const bool packed = a && !SPREADS;
+    const struct view from_a = packed ? (struct view){a, 1, STRIP} : view_at(view_a(g), i, 0);
     const size_t k = g->k, ldc = g->ldc;
     struct tile t = {.k = k, .c_row = ldc * sizeof(real), .part = g->n};
+    t.a_row = from_a.row * sizeof(real);
+    t.a_col = from_a.col * sizeof(real);
     t.from_row = g->accumulate ? t.c_row : 0;
     struct panel o;
     for (size_t j = 0; j < g->n; j += o.width) {
         o = panel_at(g, j);
-        const real *strip = a && (!SPREAD || o.vecs == TILE_VECS) ? a : NULL;
-        t.a_row = (strip && !SPREAD ? 1 : from_a.row) * sizeof(real);
-        t.a_col = (strip && !SPREAD ? STRIP : from_a.col) * sizeof(real);
+        const size_t most = !a && k <= SHORT && o.vecs == TILE_VECS ? SHORT_ROWS : TILE_ROWS;
         t.b = b ? b + j * k : at(from_b, 0, j);
         t.b_row = (b ? o.width : from_b.row) * sizeof(real);
         t.b_last = (b && o.vecs ? o.width - LANES : o.last) * sizeof(real);
         t.c_last = o.last * sizeof(real);
         t.from = g->bias ? (const real *)g->bias + j : NULL;
-        real *c = (real *)g->c + i * ldc + j;
+        real *c = (real *)g->c + i * ldc + j, *strip = a;
         for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc) {
-            rows = height(m - r);
-            const bool spread = SPREAD && strip && rows == TILE_ROWS;
-            t.a = strip && (spread || !SPREAD) ? strip : at(from_a, i + r, 0);
+            rows = height(m - r, most);
+            t.a = packed ? strip : at(from_a, r, 0);
+            t.spread = strip;
             t.c = c;
             if (g->accumulate)
                 t.from = c;
-            if (spread)
-                tile_spread(&t);
+            if (SPREADS && strip && rows == TILE_ROWS)
+                run_spread(j > 0 ? SPREAD : SPREADING, o.vecs, &t);
             else
                 run_tile(rows, o.vecs, &t);
             if (strip)
@@ -221,7 +214,7 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, c
 static NOINLINE void multiply_block(const struct matmul *g)
 {
     const bool copy_b = g->b_transposed || (g->m > REUSE * TILE_ROWS && g->n * g->k > B_DIRECT);
-    const bool copy_a = g->m > 1 && g->n > REUSE * TILE_VECS * LANES &&
+    const bool copy_a = g->m > 1 && (copy_b || !SPREADS) && g->n > REUSE * TILE_VECS * LANES &&
                         g->lda * sizeof(real) > (g->a_transposed ? A_COLUMNS : A_ROWS);
     real *a = copy_a ? g->workspace : NULL, *b = NULL;
     if (copy_b) {
@@ -230,7 +223,7 @@ static NOINLINE void multiply_block(const struct matmul *g)
     }
     for (size_t i = 0, m; i < g->m; i += m) {
         m = at_most(GROUP, g->m - i);
-        if (copy_a)
+        if (copy_a && !SPREADS)
             pack_a(g, i, m, a);
         multiply_rows(g, i, m, a, b);
         maps(g, g->accumulate ? g->bias : NULL, i, m);

@@ -3,7 +3,7 @@
 #ifndef TAPEGRAD_KERNELS_MATMUL_PACK_H
 #define TAPEGRAD_KERNELS_MATMUL_PACK_H
 
-#include "matmul_part.h"
+#include "matmul_tile.h"
 
 static inline size_t at_most(size_t x, size_t limit)
 {
@@ -121,9 +121,21 @@ static void pack_columns(real *to, size_t step, struct view from, size_t k, size
     }
 }
 
+/* to (k, n) of row stride `step`, from a view whose rows are contiguous; n = `vecs` registers. */
+INLINE void pack_panel(real *to, size_t step, struct view from, size_t k, const size_t vecs)
+{
+    for (; k > 0; k--, to += step, from.data += from.row)
+        foreach (j, vecs)
+            store(to + j * LANES, load(from.data + j * LANES));
+}
+
 /* to (k, n) of row stride `step`, from a view whose rows are contiguous. */
 static void pack_rows(real *to, size_t step, struct view from, size_t k, size_t n)
 {
+    if (n == TILE_VECS * LANES) {
+        pack_panel(to, step, from, k, TILE_VECS);
+        return;
+    }
     for (size_t p = 0; p < k; p++, to += step, from.data += from.row) {
         size_t j = 0;
         for (; j + LANES <= n; j += LANES)
