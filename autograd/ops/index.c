@@ -58,15 +58,9 @@ static ag_tensor concat_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_slice(dy, part);
 }
 
-static const struct op concat_op = {
-    .name = "concat",
-    .inputs = 2,
-    .formula = "concat($x, $y$a)",
-    .precedence = CALL,
-    .shape = concat_shape,
-    .forward = concat_forward,
-    .gradient = concat_gradient,
-};
+static const struct op concat_op = {CALLED("concat", "$x, $y$a"), .inputs = 2,
+                                    .shape = concat_shape, .forward = concat_forward,
+                                    .gradient = concat_gradient};
 
 /* x with a new axis of size 1; as it is where that is not asked for (-1). */
 static ag_tensor with_axis(ag_tensor x, int axis)
@@ -184,35 +178,10 @@ static void take_forward(ag_tape *tape, const struct record *r)
 
 static const struct op add_rows_op;
 
-static ag_tensor take_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    if (i)
-        return NONE;
-    ag_shape shape = ag_shape_of(operand_of(y, 0));
-    return record2(&add_rows_op, dy, operand_of(y, 1), &(struct attributes){.shape = &shape});
-}
-
-static const struct op take_op = {
-    .name = "take",
-    .inputs = 2,
-    .formula = "take($x, $y)",
-    .precedence = CALL,
-    .shape = take_shape,
-    .forward = take_forward,
-    .gradient = take_gradient,
-};
-
-ag_tensor ag_take(ag_tensor x, ag_tensor indices)
-{
-    return record2(&take_op, x, indices, NULL);
-}
-
-static bool add_rows_shape(struct call *call)
-{
-    call->shape = *call->attr.shape;
-    call->attr.shape = NULL;
-    return true;
-}
+static const struct op take_op = {CALLED("take", "$x, $y"),    .inputs = 2,
+                                  .shape = take_shape,         .forward = take_forward,
+                                  .gradient = linear_gradient, .adjoint = &add_rows_op};
+RECORDS_2(ag_take, take_op)
 
 static void add_rows_forward(ag_tape *tape, const struct record *r)
 {
@@ -229,20 +198,9 @@ static void add_rows_forward(ag_tape *tape, const struct record *r)
     }
 }
 
-static ag_tensor add_rows_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return i ? NONE : ag_take(dy, operand_of(y, 1));
-}
-
-static const struct op add_rows_op = {
-    .name = "add_rows",
-    .inputs = 2,
-    .formula = "add_rows($x, $y, $s)",
-    .precedence = CALL,
-    .shape = add_rows_shape,
-    .forward = add_rows_forward,
-    .gradient = add_rows_gradient,
-};
+static const struct op add_rows_op = {CALLED("add_rows", "$x, $y, $s"), .inputs = 2,
+                                      .shape = shape_asked_for,         .forward = add_rows_forward,
+                                      .gradient = linear_gradient,      .adjoint = &take_op};
 
 /* ---- one_hot: flat in its positions, so that it has no gradient ---- */
 
@@ -273,20 +231,12 @@ static void one_hot_forward(ag_tape *tape, const struct record *r)
     }
 }
 
-static const struct op one_hot_op = {
-    .name = "one_hot",
-    .inputs = 1,
-    .formula = "one_hot($x, $p)",
-    .precedence = CALL,
-    .shape = one_hot_shape,
-    .forward = one_hot_forward,
-};
+static const struct op one_hot_op = {CALLED("one_hot", "$x, $p"), .inputs = 1,
+                                     .shape = one_hot_shape, .forward = one_hot_forward};
 
 ag_tensor ag_one_hot(ag_tensor indices, int64_t classes)
 {
     return record(&one_hot_op, indices, &(struct attributes){.p = {(double)classes, 0.0}});
 }
 
-static const struct op *const table[] = {&concat_op, &take_op, &add_rows_op, &one_hot_op};
-
-const struct op_list index_ops = {table, sizeof table / sizeof *table};
+OP_LIST(index_ops, &concat_op, &take_op, &add_rows_op, &one_hot_op)

@@ -248,19 +248,15 @@ static ag_tensor matmul_gradient(ag_tensor z, ag_tensor dz, int i)
     return ty ? product(dz, true, x, tx) : product(x, !tx, dz, false);
 }
 
-static const struct op matmul_op = {
-    .name = "matmul",
-    .inputs = 2,
-    .formula = "$X @ $Y",
-    .precedence = PRODUCT,
-    .shape = matmul_shape,
-    .forward = matmul_forward,
-    .forward_fused = matmul_forward_fused,
-    .forward_add = matmul_forward_add,
-    .work = matmul_work,
-    .by_rows = matmul_rows,
-    .gradient = matmul_gradient,
-};
+static const struct op matmul_op = {WRITTEN("matmul", "$X @ $Y", PRODUCT),
+                                    .inputs = 2,
+                                    .shape = matmul_shape,
+                                    .forward = matmul_forward,
+                                    .forward_fused = matmul_forward_fused,
+                                    .forward_add = matmul_forward_add,
+                                    .work = matmul_work,
+                                    .by_rows = matmul_rows,
+                                    .gradient = matmul_gradient};
 
 /* x with all its leading axes made one; a vector becomes a row. */
 static ag_tensor as_rows(ag_tensor x)
@@ -318,6 +314,4 @@ ag_tensor ag_linear(ag_tensor x, ag_tensor w, ag_tensor b)
     return ag_add(product_of_any(x, w, true), b);
 }
 
-static const struct op *const table[] = {&matmul_op};
-
-const struct op_list matmul_ops = {table, sizeof table / sizeof *table};
+OP_LIST(matmul_ops, &matmul_op)

@@ -108,29 +108,18 @@ static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
     return ag_neg(ag_div(ag_add(turned, ag_mul(y, ag_div(rest, deviation))), deviation));
 }
 
-static const struct op normalize_slope_op = {
-    .name = "normalize_slope",
-    .inputs = 2,
-    .formula = "normalize_slope($x, $y)",
-    .precedence = CALL,
-    .shape = slope_shape,
-    .forward = slope_forward,
-    .gradient = slope_gradient,
-};
+static const struct op normalize_slope_op = {CALLED("normalize_slope", "$x, $y"), .inputs = 2,
+                                             .shape = slope_shape, .forward = slope_forward,
+                                             .gradient = slope_gradient};
 
 static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return slope_like(y, dy, operand_of(y, i));
 }
 
-static const struct op normalize_op = {
-    .name = "normalize",
-    .inputs = 1,
-    .formula = "normalize($x)",
-    .precedence = CALL,
-    .forward = normalize_forward,
-    .gradient = normalize_gradient,
-};
+static const struct op normalize_op = {CALLED("normalize", "$x"), .inputs = 1,
+                                       .forward = normalize_forward,
+                                       .gradient = normalize_gradient};
 
 static ag_tensor normalize(ag_tensor x, bool centered, double epsilon)
 {
@@ -218,17 +207,13 @@ static bool running_shape(struct call *call)
 }
 
 /* Not for differentiation; as a random op, it is not repeated where the tape is only checked. */
-static const struct op running_op = {
-    .name = "running",
-    .inputs = 2,
-    .formula = "running($x, $y)",
-    .precedence = CALL,
-    .shape = running_shape,
-    .forward = running_forward,
-    .updates = true,
-    .random = true,
-    .view = true,
-};
+static const struct op running_op = {CALLED("running", "$x, $y"),
+                                     .inputs = 2,
+                                     .shape = running_shape,
+                                     .forward = running_forward,
+                                     .updates = true,
+                                     .random = true,
+                                     .view = true};
 
 /* The channels' values, for tensors of shape `x`: (C) as (C, 1, ...). */
 static ag_tensor per_channel(ag_tensor values, const ag_shape *x)
@@ -304,6 +289,4 @@ ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_v
     return b.tape ? ag_add(y, per_channel(b, &shape)) : y;
 }
 
-static const struct op *const table[] = {&normalize_op, &normalize_slope_op, &running_op};
-
-const struct op_list normalize_ops = {table, sizeof table / sizeof *table};
+OP_LIST(normalize_ops, &normalize_op, &normalize_slope_op, &running_op)

@@ -63,6 +63,9 @@ struct op {
      * there is none. NULL: never any. */
     ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
 
+    /* The op that takes dy to the first operand's gradient, for linear_gradient; NULL: this one. */
+    const struct op *adjoint;
+
     /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the
      * operands whose rows go along, a bit for each; the others are read whole. 0, or NULL: neither.
      * See ../blocks.c. */
@@ -77,6 +80,45 @@ struct op {
     bool view;       /* shares the data of its input */
     bool infers;     /* a size of -1 in the shape that is asked for is worked out */
 };
+
+/* ---- What most ops share, to begin a struct op with ---- */
+
+/* How it is written: as a call of its name, or with a formula of another precedence. */
+#define CALLED(title, arguments)    WRITTEN(title, title "(" arguments ")", CALL)
+#define WRITTEN(title, as, binding) .name = title, .formula = as, .precedence = binding
+
+/* A kernel for each element; of two operands that are broadcast together; over some axes. */
+#define ELEMENTWISE(unary)                                                                         \
+    .inputs = 1, .forward = unary_forward, .by_rows = element_rows, .kernel = unary
+#define BROADCAST(binary)                                                                          \
+    .inputs = 2, .shape = broadcast_shape, .forward = binary_forward, .by_rows = element_rows,     \
+    .kernel = binary, .broadcasts = true
+#define OVER_AXES(reduce)                                                                          \
+    .inputs = 1, .shape = reduce_shape, .forward = reduce_forward, .kernel = reduce
+
+/* Defines a public function that does nothing but record op. */
+#define RECORDS_1(function, op)                                                                    \
+    ag_tensor function(ag_tensor x)                                                                \
+    {                                                                                              \
+        return record(&op, x, NULL);                                                               \
+    }
+#define RECORDS_2(function, op)                                                                    \
+    ag_tensor function(ag_tensor x, ag_tensor y)                                                   \
+    {                                                                                              \
+        return record2(&op, x, y, NULL);                                                           \
+    }
+
+/* At the end of a file, its ops. */
+#define OP_LIST(list, ...)                                                                         \
+    static const struct op *const table[] = {__VA_ARGS__};                                         \
+    const struct op_list list = {table, sizeof table / sizeof *table};
+
+/* Of function_float and function_double, the one for the tape's elements. */
+#define OF_ELEMENTS(tape, function, ...)                                                           \
+    ((tape)->dtype == AG_F32 ? function##_float(__VA_ARGS__) : function##_double(__VA_ARGS__))
+
+/* Rules and kernels of one signature need not look at all that it passes. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 
 #define NONE ((ag_tensor){0})
 
@@ -97,8 +139,21 @@ ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z);
  * last. An invalid one of the tape brings its own error along. Returns an invalid tensor. */
 ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs);
 
-/* An operand of a record, for gradient rules. */
+/* ---- For gradient rules ---- */
+
+/* An operand of a record. */
 ag_tensor operand_of(ag_tensor y, int i);
+
+/* op of x, or of x and y, with the constants of `like`; and if it is asked for a shape, that of the
+ * first operand of `like`. */
+ag_tensor record_like(ag_tensor like, const struct op *op, ag_tensor x, ag_tensor y);
+
+/* The rule of an op that is linear in its first operand and flat in any other: op->adjoint of dy
+ * and what else there is, with the same constants. */
+ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i);
+
+/* That of one which passes dy on. */
+ag_tensor same_gradient(ag_tensor y, ag_tensor dy, int i);
 
 /* dy * factor; the one that a walk starts from is left out. */
 ag_tensor chain(ag_tensor dy, ag_tensor factor);
@@ -146,8 +201,9 @@ bool reject(const struct call *call, const char *hint, const char *format, ...) 
 ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const char *format, ...)
     AG_PRINTF(4, 5);
 
-/* Element-wise ops with broadcasting: the common shape rule, which also plans the loop. */
+/* Shape rules: of element-wise ops with broadcasting; of ops that are asked for a shape. */
 bool broadcast_shape(struct call *call);
+bool shape_asked_for(struct call *call);
 
 /* A walk over the elements (or matrices) of a result and its operands, whose axes are merged as far
  * as strides allow. stride 0 repeats an operand. The last axis has stride 0 or 1. */
@@ -174,6 +230,17 @@ bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask);
 
 /* What the view of a permutation or slice is, for its formula. */
 void add_view(struct text *text, const ag_tape *tape, const struct record *r);
+
+/* rows x cols elements, and the steps from one to the next where they come from and go to. */
+struct block {
+    size_t rows, cols;
+    struct steps {
+        ptrdiff_t row, col;
+    } from, to;
+    bool add; /* to what is there */
+};
+
+void move_block(const ag_tape *tape, const struct block *b, const void *x, void *y);
 
 /* Elements of x side by side: position (i, j, ...) of `view_shape` sees x's element i*stride[0] +
  * j*stride[1] + .... The result has `shape`, with as many elements. */

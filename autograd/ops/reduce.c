@@ -109,22 +109,12 @@ static unsigned sum_rows(const struct call *call, bool *sums)
 
 static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     return with_axes_kept(y, dy);
 }
 
-static const struct op sum_op = {
-    .name = "sum",
-    .inputs = 1,
-    .formula = "sum($x$a)",
-    .spoken = "sum over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = reduce_forward,
-    .by_rows = sum_rows,
-    .gradient = sum_gradient,
-    .kernel = REDUCE_SUM,
-};
+static const struct op sum_op = {CALLED("sum", "$x$a"), OVER_AXES(REDUCE_SUM),
+                                 .spoken = "sum over $A of $x", .by_rows = sum_rows,
+                                 .gradient = sum_gradient};
 
 static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -133,17 +123,13 @@ static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
     return scaled(with_axes_kept(y, dy), 1.0 / n, "1/n");
 }
 
-static const struct op mean_op = {
-    .name = "mean",
-    .inputs = 1,
-    .formula = "mean($x$a)",
-    .spoken = "mean over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = mean_forward,
-    .gradient = mean_gradient,
-    .kernel = REDUCE_SUM,
-};
+static const struct op mean_op = {CALLED("mean", "$x$a"),
+                                  .inputs = 1,
+                                  .spoken = "mean over $A of $x",
+                                  .shape = reduce_shape,
+                                  .forward = mean_forward,
+                                  .gradient = mean_gradient,
+                                  .kernel = REDUCE_SUM};
 
 static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -151,16 +137,12 @@ static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, scaled(x, 2.0 / (double)ag_count(x), "2/n"));
 }
 
-static const struct op mean_square_op = {
-    .name = "mean_square",
-    .inputs = 1,
-    .formula = "mean($x²)",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = mean_forward,
-    .gradient = mean_square_gradient,
-    .kernel = REDUCE_SUM_SQUARES,
-};
+static const struct op mean_square_op = {WRITTEN("mean_square", "mean($x²)", CALL),
+                                         .inputs = 1,
+                                         .shape = reduce_shape,
+                                         .forward = mean_forward,
+                                         .gradient = mean_square_gradient,
+                                         .kernel = REDUCE_SUM_SQUARES};
 
 /* ---- max and min: the gradient is shared equally among those that are the greatest ---- */
 
@@ -172,29 +154,11 @@ static ag_tensor extreme_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_where(winners, share, ag_full(y.tape, AG_SCALAR, 0.0));
 }
 
-static const struct op max_op = {
-    .name = "max",
-    .inputs = 1,
-    .formula = "max($x$a)",
-    .spoken = "max over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = reduce_forward,
-    .gradient = extreme_gradient,
-    .kernel = REDUCE_MAX,
-};
+static const struct op max_op = {CALLED("max", "$x$a"), OVER_AXES(REDUCE_MAX),
+                                 .spoken = "max over $A of $x", .gradient = extreme_gradient};
 
-static const struct op min_op = {
-    .name = "min",
-    .inputs = 1,
-    .formula = "min($x$a)",
-    .spoken = "min over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = reduce_forward,
-    .gradient = extreme_gradient,
-    .kernel = REDUCE_MIN,
-};
+static const struct op min_op = {CALLED("min", "$x$a"), OVER_AXES(REDUCE_MIN),
+                                 .spoken = "min over $A of $x", .gradient = extreme_gradient};
 
 /* ---- Calling them ---- */
 
@@ -328,6 +292,4 @@ ag_tensor ag_var_axes(ag_tensor x, ag_axes axes, int correction, bool keep)
     return variance(x, mask, correction, keep);
 }
 
-static const struct op *const table[] = {&sum_op, &mean_op, &mean_square_op, &max_op, &min_op};
-
-const struct op_list reduce_ops = {table, sizeof table / sizeof *table};
+OP_LIST(reduce_ops, &sum_op, &mean_op, &mean_square_op, &max_op, &min_op)

@@ -6,21 +6,8 @@
 
 /* ---- Comparisons ---- */
 
-static const struct op greater_op = {
-    .name = "greater",
-    .inputs = 2,
-    .formula = "$x > $y",
-    .precedence = SUM,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .kernel = BINARY_GREATER,
-    .broadcasts = true,
-};
-
-ag_tensor ag_greater(ag_tensor x, ag_tensor y)
-{
-    return record2(&greater_op, x, y, NULL);
-}
+static const struct op greater_op = {WRITTEN("greater", "$x > $y", SUM), BROADCAST(BINARY_GREATER)};
+RECORDS_2(ag_greater, greater_op)
 
 ag_tensor ag_less(ag_tensor x, ag_tensor y)
 {
@@ -55,26 +42,13 @@ static void equal_forward(ag_tape *tape, const struct record *r)
     smaller.op = &minimum_op;
     binary_forward(tape, &larger);
     binary_forward(tape, &smaller);
-    if (tape->dtype == AG_F32)
-        set_equal_float((size_t)r->count, larger.data, r->data);
-    else
-        set_equal_double((size_t)r->count, larger.data, r->data);
+    OF_ELEMENTS(tape, set_equal, (size_t)r->count, larger.data, r->data);
 }
 
-static const struct op equal_op = {
-    .name = "equal",
-    .inputs = 2,
-    .formula = "$x == $y",
-    .precedence = SUM,
-    .shape = equal_shape,
-    .forward = equal_forward,
-    .broadcasts = true,
-};
-
-ag_tensor ag_equal(ag_tensor x, ag_tensor y)
-{
-    return record2(&equal_op, x, y, NULL);
-}
+static const struct op equal_op = {WRITTEN("equal", "$x == $y", SUM), .inputs = 2,
+                                   .shape = equal_shape, .forward = equal_forward,
+                                   .broadcasts = true};
+RECORDS_2(ag_equal, equal_op)
 
 ag_tensor ag_not_equal(ag_tensor x, ag_tensor y)
 {
@@ -120,16 +94,9 @@ static void where_forward(ag_tape *tape, const struct record *r)
         tape->kernels->where(1, (size_t)r->count, &x[0], &x[1], &x[2], r->data);
 }
 
-static const struct op where_op = {
-    .name = "where",
-    .inputs = 3,
-    .formula = "where($x, $y, $z)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = where_forward,
-    .gradient = where_gradient,
-    .broadcasts = true,
-};
+static const struct op where_op = {CALLED("where", "$x, $y, $z"), .inputs = 3,
+                                   .shape = broadcast_shape,      .forward = where_forward,
+                                   .gradient = where_gradient,    .broadcasts = true};
 
 ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
 {
@@ -150,44 +117,18 @@ static ag_tensor maximum_gradient(ag_tensor z, ag_tensor dz, int i)
     return share(dz, operand_of(z, i), operand_of(z, 1 - i));
 }
 
-static const struct op maximum_op = {
-    .name = "maximum",
-    .inputs = 2,
-    .formula = "maximum($x, $y)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .gradient = maximum_gradient,
-    .kernel = BINARY_MAXIMUM,
-    .broadcasts = true,
-};
-
-ag_tensor ag_maximum(ag_tensor x, ag_tensor y)
-{
-    return record2(&maximum_op, x, y, NULL);
-}
+static const struct op maximum_op = {CALLED("maximum", "$x, $y"), BROADCAST(BINARY_MAXIMUM),
+                                     .gradient = maximum_gradient};
+RECORDS_2(ag_maximum, maximum_op)
 
 static ag_tensor minimum_gradient(ag_tensor z, ag_tensor dz, int i)
 {
     return share(dz, operand_of(z, 1 - i), operand_of(z, i));
 }
 
-static const struct op minimum_op = {
-    .name = "minimum",
-    .inputs = 2,
-    .formula = "minimum($x, $y)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .gradient = minimum_gradient,
-    .kernel = BINARY_MINIMUM,
-    .broadcasts = true,
-};
-
-ag_tensor ag_minimum(ag_tensor x, ag_tensor y)
-{
-    return record2(&minimum_op, x, y, NULL);
-}
+static const struct op minimum_op = {CALLED("minimum", "$x, $y"), BROADCAST(BINARY_MINIMUM),
+                                     .gradient = minimum_gradient};
+RECORDS_2(ag_minimum, minimum_op)
 
 /* ---- clip: not a minimum of a maximum, since its gradient at a bound is that of x ---- */
 
@@ -214,23 +155,12 @@ static ag_tensor clip_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_where(ag_sub(operand_of(y, i), y), zero_like(dy), dy);
 }
 
-static const struct op clip_op = {
-    .name = "clip",
-    .inputs = 1,
-    .formula = "clip($x, $p, $q)",
-    .precedence = CALL,
-    .shape = clip_shape,
-    .forward = clip_forward,
-    .gradient = clip_gradient,
-};
+static const struct op clip_op = {CALLED("clip", "$x, $p, $q"), .inputs = 1, .shape = clip_shape,
+                                  .forward = clip_forward, .gradient = clip_gradient};
 
 ag_tensor ag_clip(ag_tensor x, double low, double high)
 {
     return record(&clip_op, x, &(struct attributes){.p = {low, high}});
 }
 
-static const struct op *const table[] = {
-    &greater_op, &equal_op, &where_op, &maximum_op, &minimum_op, &clip_op,
-};
-
-const struct op_list select_ops = {table, sizeof table / sizeof *table};
+OP_LIST(select_ops, &greater_op, &equal_op, &where_op, &maximum_op, &minimum_op, &clip_op)

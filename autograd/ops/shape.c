@@ -27,27 +27,10 @@ static void transpose_forward(ag_tape *tape, const struct record *r)
         tape->kernels->transpose(rows, cols, x + at, (char *)r->data + at);
 }
 
-static ag_tensor transpose_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)y;
-    (void)i;
-    return ag_transpose(dy);
-}
-
-static const struct op transpose_op = {
-    .name = "transpose",
-    .inputs = 1,
-    .formula = "$xᵀ",
-    .precedence = POSTFIX,
-    .shape = transpose_shape,
-    .forward = transpose_forward,
-    .gradient = transpose_gradient,
-};
-
-ag_tensor ag_transpose(ag_tensor x)
-{
-    return record(&transpose_op, x, NULL);
-}
+static const struct op transpose_op = {WRITTEN("transpose", "$xᵀ", POSTFIX), .inputs = 1,
+                                       .shape = transpose_shape, .forward = transpose_forward,
+                                       .gradient = linear_gradient};
+RECORDS_1(ag_transpose, transpose_op)
 
 /* ---- reshape: the same elements under another shape ---- */
 
@@ -55,8 +38,6 @@ static ag_tensor reshape_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return ag_reshape(dy, ag_shape_of(operand_of(y, i)));
 }
-
-static const struct op reshape_op;
 
 static void copy_forward(ag_tape *tape, const struct record *r)
 {
@@ -97,32 +78,17 @@ static bool reshape_shape(struct call *call)
                       (long long)call->in[0]->count, to);
     }
     call->shape = shape;
-    call->attr.shape = NULL;
     return true;
 }
 
 /* The result shares its input's memory, unless that is a leaf, whose values may be set anew. */
 static const struct op reshape_op = {
-    .name = "reshape",
-    .inputs = 1,
-    .formula = "reshape($x, $s)",
-    .precedence = CALL,
-    .shape = reshape_shape,
-    .gradient = reshape_gradient,
-    .view = true,
-    .infers = true,
-};
+    CALLED("reshape", "$x, $s"),  .inputs = 1,  .shape = reshape_shape,
+    .gradient = reshape_gradient, .view = true, .infers = true};
 
-static const struct op reshape_leaf_op = {
-    .name = "reshape",
-    .inputs = 1,
-    .formula = "reshape($x, $s)",
-    .precedence = CALL,
-    .shape = reshape_shape,
-    .forward = copy_forward,
-    .gradient = reshape_gradient,
-    .infers = true,
-};
+static const struct op reshape_leaf_op = {CALLED("reshape", "$x, $s"),  .inputs = 1,
+                                          .shape = reshape_shape,       .forward = copy_forward,
+                                          .gradient = reshape_gradient, .infers = true};
 
 ag_tensor ag_reshape(ag_tensor x, ag_shape shape)
 {
@@ -139,7 +105,6 @@ static bool broadcast_to_shape(struct call *call)
 {
     ag_shape wanted = *call->attr.shape, both;
     char text[SHAPE_TEXT];
-    call->attr.shape = NULL;
     if (!shape_check(call->tape, "broadcast_to", wanted))
         return false;
     shape_print(text, sizeof text, &wanted);
@@ -164,23 +129,12 @@ static void broadcast_to_forward(ag_tape *tape, const struct record *r)
     broadcast_forward(tape, r, (const void *const[]){input_of(tape, r, 0)->data, one}, 1);
 }
 
-static ag_tensor broadcast_to_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)y;
-    (void)i;
-    return dy;
-}
-
-static const struct op broadcast_to_op = {
-    .name = "broadcast_to",
-    .inputs = 1,
-    .formula = "broadcast_to($x, $s)",
-    .precedence = CALL,
-    .shape = broadcast_to_shape,
-    .forward = broadcast_to_forward,
-    .gradient = broadcast_to_gradient,
-    .kernel = BINARY_MUL,
-};
+static const struct op broadcast_to_op = {CALLED("broadcast_to", "$x, $s"),
+                                          .inputs = 1,
+                                          .shape = broadcast_to_shape,
+                                          .forward = broadcast_to_forward,
+                                          .gradient = same_gradient,
+                                          .kernel = BINARY_MUL};
 
 ag_tensor ag_broadcast_to(ag_tensor x, ag_shape shape)
 {
@@ -215,11 +169,4 @@ ag_tensor ag_sum_to(ag_tensor x, ag_shape shape)
     return ag_reshape(ag_sum_axes(x, repeated, keep), shape);
 }
 
-static const struct op *const table[] = {
-    &transpose_op,
-    &reshape_op,
-    &reshape_leaf_op,
-    &broadcast_to_op,
-};
-
-const struct op_list shape_ops = {table, sizeof table / sizeof *table};
+OP_LIST(shape_ops, &transpose_op, &reshape_op, &reshape_leaf_op, &broadcast_to_op)

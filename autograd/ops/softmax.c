@@ -125,20 +125,12 @@ static void softmax_forward(ag_tape *tape, const struct record *r)
 
 static ag_tensor softmax_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     ag_tensor mean = sum_over(chain(dy, y), find(y)->attr.axes, true);
     return ag_mul(y, ag_sub(dy, mean));
 }
 
-static const struct op softmax_op = {
-    .name = "softmax",
-    .inputs = 1,
-    .formula = "softmax($x$a)",
-    .precedence = CALL,
-    .shape = softmax_shape,
-    .forward = softmax_forward,
-    .gradient = softmax_gradient,
-};
+static const struct op softmax_op = {CALLED("softmax", "$x$a"), .inputs = 1, .shape = softmax_shape,
+                                     .forward = softmax_forward, .gradient = softmax_gradient};
 
 ag_tensor ag_softmax(ag_tensor x, int axis)
 {
@@ -164,20 +156,13 @@ static void log_softmax_forward(ag_tape *tape, const struct record *r)
 
 static ag_tensor log_softmax_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     ag_tensor sum = sum_over(dy, find(y)->attr.axes, true);
     return ag_sub(dy, ag_mul(ag_exp(y), sum));
 }
 
-static const struct op log_softmax_op = {
-    .name = "log_softmax",
-    .inputs = 1,
-    .formula = "log_softmax($x$a)",
-    .precedence = CALL,
-    .shape = softmax_shape,
-    .forward = log_softmax_forward,
-    .gradient = log_softmax_gradient,
-};
+static const struct op log_softmax_op = {CALLED("log_softmax", "$x$a"), .inputs = 1,
+                                         .shape = softmax_shape, .forward = log_softmax_forward,
+                                         .gradient = log_softmax_gradient};
 
 ag_tensor ag_log_softmax(ag_tensor x, int axis)
 {
@@ -215,15 +200,9 @@ static ag_tensor logsumexp_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_mul(with_axes_kept(y, dy), record(&softmax_op, operand_of(y, i), &attr));
 }
 
-static const struct op logsumexp_op = {
-    .name = "logsumexp",
-    .inputs = 1,
-    .formula = "logsumexp($x$a)",
-    .precedence = CALL,
-    .shape = logsumexp_shape,
-    .forward = logsumexp_forward,
-    .gradient = logsumexp_gradient,
-};
+static const struct op logsumexp_op = {CALLED("logsumexp", "$x$a"), .inputs = 1,
+                                       .shape = logsumexp_shape, .forward = logsumexp_forward,
+                                       .gradient = logsumexp_gradient};
 
 /* Axes apart are taken one after the other, from the last, which moves none before it. */
 ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep)
@@ -239,6 +218,4 @@ ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep)
     return x;
 }
 
-static const struct op *const table[] = {&softmax_op, &log_softmax_op, &logsumexp_op};
-
-const struct op_list softmax_ops = {table, sizeof table / sizeof *table};
+OP_LIST(softmax_ops, &softmax_op, &log_softmax_op, &logsumexp_op)

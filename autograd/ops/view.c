@@ -18,15 +18,6 @@ struct view {
 
 /* ---- Moving elements ---- */
 
-/* rows x cols elements, and the strides from one to the next where they come from and go to. */
-struct block {
-    size_t rows, cols;
-    struct steps {
-        ptrdiff_t row, col;
-    } from, to;
-    bool add;
-};
-
 enum { TILE = 16 };
 
 /* Where neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is
@@ -66,6 +57,11 @@ enum { TILE = 16 };
 DEFINE_MOVE(float)
 DEFINE_MOVE(double)
 
+void move_block(const ag_tape *tape, const struct block *b, const void *x, void *y)
+{
+    OF_ELEMENTS(tape, move, b, x, y);
+}
+
 /* The last two axes of the view make a block; the others are stepped through. Either side may be
  * the whole; the other is in order. */
 static void move(const ag_tape *tape, const struct view *view, const void *x, void *y, bool scatter)
@@ -78,18 +74,15 @@ static void move(const ag_tape *tape, const struct view *view, const void *x, vo
     struct block b = {.rows = inner > 1 ? (size_t)dim[0] : 1,
                       .cols = inner > 0 ? (size_t)dim[inner - 1] : 1,
                       .add = scatter && view->overlaps};
-    ptrdiff_t cols = (ptrdiff_t)b.cols, size = (ptrdiff_t)b.rows * cols;
-    b.from = scatter ? (struct steps){cols, 1} : (struct steps){row, col};
-    b.to = scatter ? (struct steps){row, col} : (struct steps){cols, 1};
+    struct steps side_by_side = {(ptrdiff_t)b.cols, 1}, seen = {row, col};
+    b.from = scatter ? side_by_side : seen;
+    b.to = scatter ? seen : side_by_side;
     int64_t at[AG_MAX_RANK] = {0};
-    ptrdiff_t whole = view->offset, part = 0;
+    ptrdiff_t size = (ptrdiff_t)element_size(tape), whole = view->offset, part = 0;
     do {
         ptrdiff_t from = scatter ? part : whole, to = scatter ? whole : part;
-        if (tape->dtype == AG_F32)
-            move_float(&b, (const float *)x + from, (float *)y + to);
-        else
-            move_double(&b, (const double *)x + from, (double *)y + to);
-        part += size;
+        move_block(tape, &b, (const char *)x + from * size, (char *)y + to * size);
+        part += (ptrdiff_t)(b.rows * b.cols);
     } while (loop_next(loop, loop->rank - inner, 1, at, &whole));
 }
 
@@ -104,10 +97,9 @@ static void scatter_forward(ag_tape *tape, const struct record *r)
     move(tape, r->attr.plan, input_of(tape, r, 0)->data, r->data, true);
 }
 
-static bool shape_asked_for(struct call *call)
+bool shape_asked_for(struct call *call)
 {
     call->shape = *call->attr.shape;
-    call->attr.shape = NULL;
     return shape_check(call->tape, call->op->name, call->shape);
 }
 
@@ -140,12 +132,6 @@ static ag_tensor through(const struct op *op, ag_tensor x, const struct view *vi
                   &(struct attributes){.plan = view, .plan_size = sizeof *view, .shape = &shape});
 }
 
-/* The other way through the view of y, to the shape of its operand. */
-static ag_tensor back_through(const struct op *op, ag_tensor y, ag_tensor dy)
-{
-    return through(op, dy, find(y)->attr.plan, ag_shape_of(operand_of(y, 0)));
-}
-
 /* ---- permute: the axes in another order ---- */
 
 static ag_tensor permute_gradient(ag_tensor y, ag_tensor dy, int i)
@@ -157,15 +143,9 @@ static ag_tensor permute_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_permute(dy, inverse);
 }
 
-static const struct op permute_op = {
-    .name = "permute",
-    .inputs = 1,
-    .formula = "permute($x, ($v))",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = gather_forward,
-    .gradient = permute_gradient,
-};
+static const struct op permute_op = {CALLED("permute", "$x, ($v)"), .inputs = 1,
+                                     .shape = shape_asked_for, .forward = gather_forward,
+                                     .gradient = permute_gradient};
 
 ag_tensor ag_permute(ag_tensor x, ag_axes axes)
 {
@@ -195,23 +175,11 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
 
 /* ---- slice and pad ---- */
 
-static const struct op slice_op, pad_op;
+static const struct op pad_op;
 
-static ag_tensor slice_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return back_through(&pad_op, y, dy);
-}
-
-static const struct op slice_op = {
-    .name = "slice",
-    .inputs = 1,
-    .formula = "$x[$v]",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = gather_forward,
-    .gradient = slice_gradient,
-};
+static const struct op slice_op = {WRITTEN("slice", "$x[$v]", CALL), .inputs = 1,
+                                   .shape = shape_asked_for,         .forward = gather_forward,
+                                   .gradient = linear_gradient,      .adjoint = &pad_op};
 
 static int64_t clip(int64_t i, int64_t low, int64_t high)
 {
@@ -269,19 +237,11 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
 
 static ag_tensor pad_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
-    return back_through(&slice_op, y, dy);
+    return through(&slice_op, dy, find(y)->attr.plan, ag_shape_of(operand_of(y, 0)));
 }
 
-static const struct op pad_op = {
-    .name = "pad",
-    .inputs = 1,
-    .formula = "pad($x, $s)",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = scatter_forward,
-    .gradient = pad_gradient,
-};
+static const struct op pad_op = {CALLED("pad", "$x, $s"), .inputs = 1, .shape = shape_asked_for,
+                                 .forward = scatter_forward, .gradient = pad_gradient};
 
 ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
 {
@@ -320,39 +280,15 @@ ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
 
 /* ---- unfold and fold: windows side by side, and added up in their places ---- */
 
-static const struct op unfold_op, fold_op;
+static const struct op fold_op;
 
-static ag_tensor unfold_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return back_through(&fold_op, y, dy);
-}
+static const struct op unfold_op = {CALLED("unfold", "$x, $s"),  .inputs = 1,
+                                    .shape = shape_asked_for,    .forward = gather_forward,
+                                    .gradient = linear_gradient, .adjoint = &fold_op};
 
-static const struct op unfold_op = {
-    .name = "unfold",
-    .inputs = 1,
-    .formula = "unfold($x, $s)",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = gather_forward,
-    .gradient = unfold_gradient,
-};
-
-static ag_tensor fold_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return back_through(&unfold_op, y, dy);
-}
-
-static const struct op fold_op = {
-    .name = "fold",
-    .inputs = 1,
-    .formula = "fold($x, $s)",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = scatter_forward,
-    .gradient = fold_gradient,
-};
+static const struct op fold_op = {CALLED("fold", "$x, $s"),    .inputs = 1,
+                                  .shape = shape_asked_for,    .forward = scatter_forward,
+                                  .gradient = linear_gradient, .adjoint = &unfold_op};
 
 ag_tensor unfold(ag_tensor x, const ag_shape *view_shape, const ptrdiff_t *stride, ag_shape shape)
 {
@@ -394,6 +330,4 @@ void add_view(struct text *text, const ag_tape *tape, const struct record *r)
     }
 }
 
-static const struct op *const table[] = {&permute_op, &slice_op, &pad_op, &unfold_op, &fold_op};
-
-const struct op_list view_ops = {table, sizeof table / sizeof *table};
+OP_LIST(view_ops, &permute_op, &slice_op, &pad_op, &unfold_op, &fold_op)
