@@ -22,9 +22,8 @@ static void binary_span(void *context, size_t first, size_t count, int thread)
 {
     const struct span *s = context;
     size_t at = first * element_size(s->tape);
-    s->tape->kernels->binary[s->r->op->kernel](1, count, &(struct operand){s->x + at, 0, 1},
-                                               &(struct operand){s->y + at, 0, 1},
-                                               (char *)s->r->data + at);
+    pairwise(s->tape->kernels, (enum binary)s->r->op->kernel, count, s->x + at, s->y + at,
+             (char *)s->r->data + at);
 }
 
 static void share(ag_tape *tape, const struct record *r, const void *x, const void *y)
@@ -87,8 +86,8 @@ void binary_forward(ag_tape *tape, const struct record *r)
     if (!loop && is_large(tape, r))
         share(tape, r, data[0], data[1]);
     else if (!loop)
-        f(1, (size_t)r->count, &(struct operand){data[0], 0, 1}, &(struct operand){data[1], 0, 1},
-          r->data);
+        pairwise(tape->kernels, (enum binary)r->op->kernel, (size_t)r->count, data[0], data[1],
+                 r->data);
     else if (loop->rank == 1)
         f(1, (size_t)loop->dim[0], &(struct operand){data[0], 0, loop->stride[0][0]},
           &(struct operand){data[1], 0, loop->stride[1][0]}, r->data);

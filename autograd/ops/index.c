@@ -190,11 +190,10 @@ static void add_rows_forward(ag_tape *tape, const struct record *r)
     tape->kernels->fill((size_t)r->count, 0.0, r->data);
     for (int64_t i = 0; i < indices->count; i++) {
         int64_t to = position(tape, r, 1, i, r->shape.dim[0]);
-        struct operand sum = {(char *)r->data + (size_t)(to < 0 ? 0 : to) * size, 0, 1};
-        struct operand part = {(const char *)x->data + (size_t)i * size, 0, 1};
+        char *sum = (char *)r->data + (size_t)(to < 0 ? 0 : to) * size;
         if (to >= 0)
-            tape->kernels->binary[BINARY_ADD](1, row, &sum, &part,
-                                              (char *)r->data + (size_t)to * size);
+            pairwise(tape->kernels, BINARY_ADD, row, sum, (const char *)x->data + (size_t)i * size,
+                     sum);
     }
 }
 

@@ -71,12 +71,7 @@ static bool matmul_shape(struct call *call)
         !shape_check(call->tape, call->op->name, call->shape))
         return false;
     call->workspace = call->tape->kernels->matmul_workspace((size_t)m, (size_t)n, (size_t)k);
-    if (call->shape.rank == 2)
-        return true;
-    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
-    if (call->loop)
-        loop_plan(call->loop, &call->shape, call->in, 2, 2);
-    return call->loop;
+    return call->shape.rank == 2 || loop_plan(call, 2, 2);
 }
 
 static struct matmul product_of(const ag_tape *tape, const struct record *r)
@@ -144,26 +139,20 @@ static void run_batch(void *context, size_t first, size_t count, int thread)
     }
 }
 
-static void run_rows(void *context, size_t first, size_t count, int thread)
+static void run_side(void *context, size_t first, size_t count, int thread)
 {
     const struct sharing *s = context;
     struct matmul p = *s->p;
     size_t size = element_size(s->tape);
-    p.m = count;
-    p.a = (const char *)p.a + first * (p.a_transposed ? 1 : p.lda) * size;
-    p.c = (char *)p.c + first * p.ldc * size;
-    p.workspace = workspace_of(s->tape, thread);
-    s->tape->kernels->matmul(&p);
-}
-
-static void run_columns(void *context, size_t first, size_t count, int thread)
-{
-    const struct sharing *s = context;
-    struct matmul p = *s->p;
-    size_t size = element_size(s->tape);
-    p.n = count;
-    p.b = (const char *)p.b + first * (p.b_transposed ? p.ldb : 1) * size;
-    p.c = (char *)p.c + first * size;
+    if (p.m >= p.n) {
+        p.m = count;
+        p.a = (const char *)p.a + first * (p.a_transposed ? 1 : p.lda) * size;
+        p.c = (char *)p.c + first * p.ldc * size;
+    } else {
+        p.n = count;
+        p.b = (const char *)p.b + first * (p.b_transposed ? p.ldb : 1) * size;
+        p.c = (char *)p.c + first * size;
+    }
     p.workspace = workspace_of(s->tape, thread);
     s->tape->kernels->matmul(&p);
 }
@@ -176,10 +165,8 @@ static void matmul_shared(ag_tape *tape, const struct record *r, const struct ma
     threads = give_workspaces(tape, threads, tape->workspace.size);
     if (batch > 1)
         run_shares(tape, threads, batch, 1, run_batch, &s);
-    else if (p->m >= p->n)
-        run_shares(tape, threads, p->m, UNIT, run_rows, &s);
     else
-        run_shares(tape, threads, p->n, UNIT, run_columns, &s);
+        run_shares(tape, threads, p->m >= p->n ? p->m : p->n, UNIT, run_side, &s);
 }
 
 static void matmul_forward(ag_tape *tape, const struct record *r)

@@ -47,14 +47,13 @@ static void normalize_forward(ag_tape *tape, const struct record *r)
 static void slope_row(const struct kernels *k, const struct record *r, size_t n, const void *v,
                       const void *x, void *y, void *z)
 {
-    struct operand ov = {v, 0, 1}, oy = {y, 0, 1}, oz = {z, 0, 1};
     double s = normalize_row(k, r, n, x, y);
-    k->binary[BINARY_MUL](1, n, &ov, &oy, z);
+    pairwise(k, BINARY_MUL, n, v, y, z);
     double along = row_sum(k, REDUCE_SUM, n, z) / (double)n;
     double mean = r->attr.keep ? row_sum(k, REDUCE_SUM, n, v) / (double)n : 0.0;
     affine(k, n, -s * along, -s * mean, y, y);
     affine(k, n, s, -0.0, v, z);
-    k->binary[BINARY_ADD](1, n, &oz, &oy, z);
+    pairwise(k, BINARY_ADD, n, z, y, z);
 }
 
 static void slope_forward(ag_tape *tape, const struct record *r)
@@ -73,17 +72,6 @@ static bool slope_shape(struct call *call)
 
 static const struct op normalize_op, normalize_slope_op;
 
-/* As y was normalised. */
-static ag_tensor normalize_like(ag_tensor y, ag_tensor x)
-{
-    return record(&normalize_op, x, &find(y)->attr);
-}
-
-static ag_tensor slope_like(ag_tensor y, ag_tensor v, ag_tensor x)
-{
-    return record2(&normalize_slope_op, v, x, &find(y)->attr);
-}
-
 static ag_tensor row_mean(ag_tensor x)
 {
     return ag_mean_axes(x, AG_AXES(-1), true);
@@ -95,16 +83,17 @@ static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
 {
     ag_tensor v = operand_of(z, 0), x = operand_of(z, 1);
     if (i == 0)
-        return slope_like(z, u, x);
+        return linear_gradient(z, u, i);
     struct attributes attr = find(z)->attr;
-    ag_tensor y = normalize_like(z, x), a = row_mean(ag_mul(v, y)), c = row_mean(ag_mul(u, y));
+    ag_tensor y = record_like(z, &normalize_op, x, NONE), a = row_mean(ag_mul(v, y)),
+              c = row_mean(ag_mul(u, y));
     ag_tensor around = attr.keep ? ag_sub(x, row_mean(x)) : x;
     ag_tensor deviation =
         ag_sqrt(ag_add_scalar(row_mean(ag_square(around)), attr.p[0])); /* 1 / s */
     ag_tensor rest = ag_sub(row_mean(ag_mul(u, v)), ag_mul(a, c));
     if (attr.keep)
         rest = ag_sub(rest, ag_mul(row_mean(u), row_mean(v)));
-    ag_tensor turned = slope_like(z, ag_add(ag_mul(a, u), ag_mul(c, v)), x);
+    ag_tensor turned = record_like(z, &normalize_slope_op, ag_add(ag_mul(a, u), ag_mul(c, v)), x);
     return ag_neg(ag_div(ag_add(turned, ag_mul(y, ag_div(rest, deviation))), deviation));
 }
 
@@ -114,7 +103,7 @@ static const struct op normalize_slope_op = {CALLED("normalize_slope", "$x, $y")
 
 static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    return slope_like(y, dy, operand_of(y, i));
+    return record_like(y, &normalize_slope_op, dy, operand_of(y, 0));
 }
 
 static const struct op normalize_op = {CALLED("normalize", "$x"), .inputs = 1,

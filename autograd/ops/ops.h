@@ -87,15 +87,12 @@ struct op {
 #define CALLED(title, arguments)    WRITTEN(title, title "(" arguments ")", CALL)
 #define WRITTEN(title, as, binding) .name = title, .formula = as, .precedence = binding
 
-/* A kernel for each element; of two operands that are broadcast together; over some axes. */
+/* A kernel for each element; of two operands that are broadcast together. */
 #define ELEMENTWISE(unary)                                                                         \
     .inputs = 1, .forward = unary_forward, .by_rows = element_rows, .kernel = unary
 #define BROADCAST(binary)                                                                          \
     .inputs = 2, .shape = broadcast_shape, .forward = binary_forward, .by_rows = element_rows,     \
     .kernel = binary, .broadcasts = true
-#define OVER_AXES(reduce)                                                                          \
-    .inputs = 1, .shape = reduce_shape, .forward = reduce_forward, .kernel = reduce
-
 /* Defines a public function that does nothing but record op. */
 #define RECORDS_1(function, op)                                                                    \
     ag_tensor function(ag_tensor x)                                                                \
@@ -173,6 +170,13 @@ void binary_forward(ag_tape *tape, const struct record *r);
 void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
                        int inputs);
 
+/* A binary kernel over n elements side by side: z[i] = f(x[i], y[i]). */
+static inline void pairwise(const struct kernels *k, enum binary f, size_t n, const void *x,
+                            const void *y, void *z)
+{
+    k->binary[f](1, n, &(struct operand){x, 0, 1}, &(struct operand){y, 0, 1}, z);
+}
+
 /* A binary kernel with a constant on the right: y[i] = f(x[i], c). y may be x. */
 void scalar_forward(const ag_tape *tape, enum binary kernel, int64_t count, const void *x, double c,
                     void *y);
@@ -217,9 +221,9 @@ struct loop {
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
                 int inputs);
 
-/* The axes of `result`, but the last `skip`, of operands that broadcast to it. */
-void loop_plan(struct loop *loop, const ag_shape *result, const struct record *const *in,
-               int inputs, int skip);
+/* Plans call->loop over the axes of the result, but the last `skip`, of the first `inputs`
+ * operands, which broadcast to it; false out of memory. */
+bool loop_plan(struct call *call, int inputs, int skip);
 
 /* Moves to the next position of the loop's first `axes` axes; false after the last. at: zeros at
  * first. */

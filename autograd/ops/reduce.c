@@ -107,13 +107,16 @@ static unsigned sum_rows(const struct call *call, bool *sums)
     return *sums ? 1u : 0;
 }
 
+#define OVER_AXES(title, run, reduce)                                                              \
+    CALLED(title, "$x$a"), .spoken = title " over $A of $x", .inputs = 1, .shape = reduce_shape,   \
+                           .forward = run, .kernel = reduce
+
 static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return with_axes_kept(y, dy);
 }
 
-static const struct op sum_op = {CALLED("sum", "$x$a"), OVER_AXES(REDUCE_SUM),
-                                 .spoken = "sum over $A of $x", .by_rows = sum_rows,
+static const struct op sum_op = {OVER_AXES("sum", reduce_forward, REDUCE_SUM), .by_rows = sum_rows,
                                  .gradient = sum_gradient};
 
 static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
@@ -123,13 +126,8 @@ static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
     return scaled(with_axes_kept(y, dy), 1.0 / n, "1/n");
 }
 
-static const struct op mean_op = {CALLED("mean", "$x$a"),
-                                  .inputs = 1,
-                                  .spoken = "mean over $A of $x",
-                                  .shape = reduce_shape,
-                                  .forward = mean_forward,
-                                  .gradient = mean_gradient,
-                                  .kernel = REDUCE_SUM};
+static const struct op mean_op = {OVER_AXES("mean", mean_forward, REDUCE_SUM),
+                                  .gradient = mean_gradient};
 
 static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -154,11 +152,11 @@ static ag_tensor extreme_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_where(winners, share, ag_full(y.tape, AG_SCALAR, 0.0));
 }
 
-static const struct op max_op = {CALLED("max", "$x$a"), OVER_AXES(REDUCE_MAX),
-                                 .spoken = "max over $A of $x", .gradient = extreme_gradient};
+static const struct op max_op = {OVER_AXES("max", reduce_forward, REDUCE_MAX),
+                                 .gradient = extreme_gradient};
 
-static const struct op min_op = {CALLED("min", "$x$a"), OVER_AXES(REDUCE_MIN),
-                                 .spoken = "min over $A of $x", .gradient = extreme_gradient};
+static const struct op min_op = {OVER_AXES("min", reduce_forward, REDUCE_MIN),
+                                 .gradient = extreme_gradient};
 
 /* ---- Calling them ---- */
 
@@ -217,49 +215,23 @@ ag_tensor sum_over(ag_tensor x, unsigned axes, bool keep)
     return record(&sum_op, x, &(struct attributes){.axes = axes, .keep = keep});
 }
 
-ag_tensor ag_sum(ag_tensor x)
-{
-    return reduce_all(&sum_op, x);
-}
-
-ag_tensor ag_mean(ag_tensor x)
-{
-    return reduce_all(&mean_op, x);
-}
+#define RECORDS_REDUCED(over_all, over_some, op)                                                   \
+    ag_tensor over_all(ag_tensor x)                                                                \
+    {                                                                                              \
+        return reduce_all(&op, x);                                                                 \
+    }                                                                                              \
+    ag_tensor over_some(ag_tensor x, ag_axes axes, bool keep)                                      \
+    {                                                                                              \
+        return reduce_axes(&op, x, axes, keep);                                                    \
+    }
+RECORDS_REDUCED(ag_sum, ag_sum_axes, sum_op)
+RECORDS_REDUCED(ag_mean, ag_mean_axes, mean_op)
+RECORDS_REDUCED(ag_max, ag_max_axes, max_op)
+RECORDS_REDUCED(ag_min, ag_min_axes, min_op)
 
 ag_tensor ag_mean_square(ag_tensor x)
 {
     return reduce_all(&mean_square_op, x);
-}
-
-ag_tensor ag_max(ag_tensor x)
-{
-    return reduce_all(&max_op, x);
-}
-
-ag_tensor ag_min(ag_tensor x)
-{
-    return reduce_all(&min_op, x);
-}
-
-ag_tensor ag_sum_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&sum_op, x, axes, keep);
-}
-
-ag_tensor ag_mean_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&mean_op, x, axes, keep);
-}
-
-ag_tensor ag_max_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&max_op, x, axes, keep);
-}
-
-ag_tensor ag_min_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&min_op, x, axes, keep);
 }
 
 /* In two passes, mean first: a difference of squares would cancel. */

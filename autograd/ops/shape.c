@@ -113,10 +113,7 @@ static bool broadcast_to_shape(struct call *call)
                       "cannot be repeated to %s: only axes of size 1 and new leading ones are",
                       text);
     call->shape = wanted;
-    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
-    if (call->loop)
-        loop_plan(call->loop, &call->shape, call->in, 1, 0);
-    return call->loop;
+    return loop_plan(call, 1, 0);
 }
 
 /* x * 1, with a 1 that is repeated everywhere, copies every value as it is, signs of zero and NaN
