@@ -14,16 +14,19 @@ static ag_tensor sigmoid_slope_gradient(ag_tensor z, ag_tensor dz, int i)
                   : chain(dz, ag_mul(dy, ag_scalar_sub(1.0, ag_mul_scalar(y, 2.0))));
 }
 
-static const struct op sigmoid_slope_op = {WRITTEN("sigmoid_slope", "$x · $y · (1 - $y)", PRODUCT),
-                                           BROADCAST(BINARY_SIGMOID_SLOPE),
-                                           .gradient = sigmoid_slope_gradient};
+static const struct op sigmoid_slope_op = {
+    WRITTEN("sigmoid_slope", 2, "$x · $y · (1 - $y)", PRODUCT),
+    BROADCAST(BINARY_SIGMOID_SLOPE),
+    .gradient = sigmoid_slope_gradient,
+    .adjoint = &sigmoid_slope_op,
+};
 
 static ag_tensor sigmoid_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return record2(&sigmoid_slope_op, dy, y, NULL);
 }
 
-static const struct op sigmoid_op = {CALLED("sigmoid", "$x"), ELEMENTWISE(UNARY_SIGMOID),
+static const struct op sigmoid_op = {CALLED("sigmoid", 1, "$x"), ELEMENTWISE(UNARY_SIGMOID),
                                      .gradient = sigmoid_gradient};
 RECORDS_1(ag_sigmoid, sigmoid_op)
 
@@ -36,30 +39,33 @@ static ag_tensor tanh_slope_gradient(ag_tensor z, ag_tensor dz, int i)
     return i == 0 ? linear_gradient(z, dz, i) : chain(dz, ag_mul(dy, ag_mul_scalar(y, -2.0)));
 }
 
-static const struct op tanh_slope_op = {WRITTEN("tanh_slope", "$x · (1 - $y²)", PRODUCT),
-                                        BROADCAST(BINARY_TANH_SLOPE),
-                                        .gradient = tanh_slope_gradient};
+static const struct op tanh_slope_op = {
+    WRITTEN("tanh_slope", 2, "$x · (1 - $y²)", PRODUCT),
+    BROADCAST(BINARY_TANH_SLOPE),
+    .gradient = tanh_slope_gradient,
+    .adjoint = &tanh_slope_op,
+};
 
 static ag_tensor tanh_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return record2(&tanh_slope_op, dy, y, NULL);
 }
 
-static const struct op tanh_op = {CALLED("tanh", "$x"), ELEMENTWISE(UNARY_TANH),
+static const struct op tanh_op = {CALLED("tanh", 1, "$x"), ELEMENTWISE(UNARY_TANH),
                                   .gradient = tanh_gradient};
 RECORDS_1(ag_tanh, tanh_op)
 
 /* ---- y = relu(x): dy/dx = 1 where y > 0, else 0; flat in y ---- */
 
-static const struct op relu_slope_op = {WRITTEN("relu_slope", "$x · ($y > 0)", PRODUCT),
-                                        BROADCAST(BINARY_RELU_SLOPE), .gradient = linear_gradient};
+static const struct op relu_slope_op = {WRITTEN("relu_slope", 2, "$x · ($y > 0)", PRODUCT),
+                                        BROADCAST(BINARY_RELU_SLOPE), LINEAR(&relu_slope_op)};
 
 static ag_tensor relu_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return record2(&relu_slope_op, dy, y, NULL);
 }
 
-static const struct op relu_op = {CALLED("relu", "$x"), ELEMENTWISE(UNARY_RELU),
+static const struct op relu_op = {CALLED("relu", 1, "$x"), ELEMENTWISE(UNARY_RELU),
                                   .gradient = relu_gradient};
 RECORDS_1(ag_relu, relu_op)
 
@@ -85,10 +91,11 @@ static void leak_forward(ag_tape *tape, const struct record *r)
 }
 
 /* dy and x have one shape. */
-static const struct op leaky_relu_slope_op = {WRITTEN("leaky_relu_slope", "$x · ($y > 0 or $p)",
-                                                      PRODUCT),
-                                              .inputs = 2, .forward = leak_forward,
-                                              .gradient = linear_gradient};
+static const struct op leaky_relu_slope_op = {
+    WRITTEN("leaky_relu_slope", 2, "$x · ($y > 0 or $p)", PRODUCT),
+    .forward = leak_forward,
+    LINEAR(&leaky_relu_slope_op),
+};
 
 static ag_tensor leaky_relu_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -106,9 +113,12 @@ static bool leaky_relu_shape(struct call *call)
     return finite_constant(call, "slope");
 }
 
-static const struct op leaky_relu_op = {CALLED("leaky_relu", "$x, $p"), .inputs = 1,
-                                        .shape = leaky_relu_shape, .forward = leak_forward,
-                                        .gradient = leaky_relu_gradient};
+static const struct op leaky_relu_op = {
+    CALLED("leaky_relu", 1, "$x, $p"),
+    .shape = leaky_relu_shape,
+    .forward = leak_forward,
+    .gradient = leaky_relu_gradient,
+};
 
 ag_tensor ag_leaky_relu(ag_tensor x, double slope)
 {
@@ -154,8 +164,12 @@ static bool elu_shape(struct call *call)
     return finite_constant(call, "alpha");
 }
 
-static const struct op elu_op = {CALLED("elu", "$x, $p"), .inputs = 1, .shape = elu_shape,
-                                 .forward = elu_forward, .gradient = elu_gradient};
+static const struct op elu_op = {
+    CALLED("elu", 1, "$x, $p"),
+    .shape = elu_shape,
+    .forward = elu_forward,
+    .gradient = elu_gradient,
+};
 
 ag_tensor ag_elu(ag_tensor x, double alpha)
 {
@@ -202,8 +216,11 @@ static ag_tensor softplus_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_sigmoid(operand_of(y, i)));
 }
 
-static const struct op softplus_op = {CALLED("softplus", "$x"), .inputs = 1,
-                                      .forward = softplus_forward, .gradient = softplus_gradient};
+static const struct op softplus_op = {
+    CALLED("softplus", 1, "$x"),
+    .forward = softplus_forward,
+    .gradient = softplus_gradient,
+};
 RECORDS_1(ag_softplus, softplus_op)
 
 /* ---- Built of others ---- */

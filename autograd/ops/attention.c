@@ -27,8 +27,12 @@ static bool tril_shape(struct call *call)
 
 static ag_tensor tril_gradient(ag_tensor y, ag_tensor dy, int i);
 
-static const struct op tril_op = {CALLED("tril", "$x, $p"), .inputs = 1, .shape = tril_shape,
-                                  .forward = tril_forward, .gradient = tril_gradient};
+static const struct op tril_op = {
+    CALLED("tril", 1, "$x, $p"),
+    .shape = tril_shape,
+    .forward = tril_forward,
+    .gradient = tril_gradient,
+};
 
 static ag_tensor tril(ag_tensor x, double right)
 {

@@ -153,13 +153,13 @@ static ag_tensor conv_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 #define CONVOLUTION(result)                                                                        \
-    .inputs = 2, .shape = conv_shape, .forward = conv_forward, .work = conv_work,                  \
-    .gradient = conv_gradient, .kernel = result
+    .shape = conv_shape, .forward = conv_forward, .work = conv_work, .gradient = conv_gradient,    \
+    .kernel = result
 
-static const struct op conv_op = {CALLED("conv", "$x, $y"), CONVOLUTION(OUTPUT)};
-static const struct op conv_input_op = {CALLED("conv_input", "$x, $y"),
+static const struct op conv_op = {CALLED("conv", 2, "$x, $y"), CONVOLUTION(OUTPUT)};
+static const struct op conv_input_op = {CALLED("conv_input", 2, "$x, $y"),
                                         CONVOLUTION(INPUT)}; /* of dy and w */
-static const struct op conv_weights_op = {CALLED("conv_weights", "$x, $y"),
+static const struct op conv_weights_op = {CALLED("conv_weights", 2, "$x, $y"),
                                           CONVOLUTION(WEIGHTS)}; /* of x and dy */
 
 static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, ag_tensor b,
@@ -175,7 +175,9 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
                                        .padding = o.padding,
                                        .dilation = o.dilation ? o.dilation : 1});
     if (!call.tape || !weights_fit(&call, c.groups, &c.window) || (biased && !bias_fits(&call)))
-        return (ag_tensor){.tape = x.tape};
+        return (ag_tensor){
+            .tape = x.tape,
+        };
     const ag_shape *sx = &call.in[0]->shape, *sw = &call.in[1]->shape;
     int64_t outputs = sw->dim[0];
     c.images = sx->dim[0];
@@ -332,18 +334,27 @@ static ag_tensor max_pool_gradient(ag_tensor y, ag_tensor dy, int i)
     return record_like(y, &max_put_op, dy, operand_of(y, 0));
 }
 
-static const struct op max_pool_op = {CALLED("max_pool", "$x"), .inputs = 1,
-                                      .shape = placed_by_plan, .forward = pool_forward,
-                                      .gradient = max_pool_gradient};
+static const struct op max_pool_op = {
+    CALLED("max_pool", 1, "$x"),
+    .shape = placed_by_plan,
+    .forward = pool_forward,
+    .gradient = max_pool_gradient,
+};
 
 /* Which element is largest does not change with the second operand. */
-static const struct op max_pick_op = {CALLED("max_pick", "$x, $y"), .inputs = 2,
-                                      .shape = placed_by_plan,      .forward = pool_forward,
-                                      .gradient = linear_gradient,  .adjoint = &max_put_op};
+static const struct op max_pick_op = {
+    CALLED("max_pick", 2, "$x, $y"),
+    .shape = placed_by_plan,
+    .forward = pool_forward,
+    LINEAR(&max_put_op),
+};
 
-static const struct op max_put_op = {CALLED("max_put", "$x, $y"), .inputs = 2,
-                                     .shape = shape_asked_for,    .forward = pool_forward,
-                                     .gradient = linear_gradient, .adjoint = &max_pick_op};
+static const struct op max_put_op = {
+    CALLED("max_put", 2, "$x, $y"),
+    .shape = shape_asked_for,
+    .forward = pool_forward,
+    LINEAR(&max_pick_op),
+};
 
 static ag_tensor maximum(const struct op *op, int count, ag_tensor x, ag_pool options)
 {

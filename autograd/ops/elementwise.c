@@ -5,32 +5,28 @@
 struct span {
     const ag_tape *tape;
     const struct record *r;
-    const char *x, *y;
+    const char *x, *y; /* y NULL: it has one operand */
 };
 
 enum { UNIT = 1024 };
 
-static void unary_span(void *context, size_t first, size_t count, int thread)
+static void run_span(void *context, size_t first, size_t count, int thread)
 {
     const struct span *s = context;
-    size_t at = first * element_size(s->tape);
-    s->tape->kernels->unary[s->r->op->kernel](count, s->x + at, (char *)s->r->data + at,
-                                              s->r->attr.p);
-}
-
-static void binary_span(void *context, size_t first, size_t count, int thread)
-{
-    const struct span *s = context;
-    size_t at = first * element_size(s->tape);
-    pairwise(s->tape->kernels, (enum binary)s->r->op->kernel, count, s->x + at, s->y + at,
-             (char *)s->r->data + at);
+    const struct kernels *k = s->tape->kernels;
+    size_t at = first * k->element;
+    char *to = (char *)s->r->data + at;
+    if (s->y)
+        pairwise(k, (enum binary)s->r->op->kernel, count, s->x + at, s->y + at, to);
+    else
+        k->unary[s->r->op->kernel](count, s->x + at, to, s->r->attr.p);
 }
 
 static void share(ag_tape *tape, const struct record *r, const void *x, const void *y)
 {
     struct span span = {tape, r, x, y};
     run_shares(tape, threads_for(tape, NANOSECONDS * (double)r->count), (size_t)r->count, UNIT,
-               y ? binary_span : unary_span, &span);
+               run_span, &span);
 }
 
 static inline bool is_large(const ag_tape *tape, const struct record *r)
@@ -101,7 +97,7 @@ void binary_forward(ag_tape *tape, const struct record *r)
 
 /* ---- Two operands ---- */
 
-const struct op add_op = {WRITTEN("add", "$x + $y", SUM), BROADCAST(BINARY_ADD),
+const struct op add_op = {WRITTEN("add", 2, "$x + $y", SUM), BROADCAST(BINARY_ADD),
                           .gradient = same_gradient};
 RECORDS_2(ag_add, add_op)
 
@@ -110,7 +106,7 @@ static ag_tensor sub_gradient(ag_tensor y, ag_tensor dy, int i)
     return i == 0 ? dy : ag_neg(dy);
 }
 
-static const struct op sub_op = {WRITTEN("sub", "$x - $y", SUM), BROADCAST(BINARY_SUB),
+static const struct op sub_op = {WRITTEN("sub", 2, "$x - $y", SUM), BROADCAST(BINARY_SUB),
                                  .gradient = sub_gradient};
 RECORDS_2(ag_sub, sub_op)
 
@@ -119,7 +115,7 @@ static ag_tensor mul_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, operand_of(y, 1 - i));
 }
 
-static const struct op mul_op = {WRITTEN("mul", "$x · $y", PRODUCT), BROADCAST(BINARY_MUL),
+static const struct op mul_op = {WRITTEN("mul", 2, "$x · $y", PRODUCT), BROADCAST(BINARY_MUL),
                                  .gradient = mul_gradient};
 RECORDS_2(ag_mul, mul_op)
 
@@ -130,7 +126,7 @@ static ag_tensor div_gradient(ag_tensor z, ag_tensor dz, int i)
     return i == 0 ? ag_div(dz, y) : ag_neg(chain(dz, ag_div(z, y)));
 }
 
-static const struct op div_op = {WRITTEN("div", "$x / $y", PRODUCT), BROADCAST(BINARY_DIV),
+static const struct op div_op = {WRITTEN("div", 2, "$x / $y", PRODUCT), BROADCAST(BINARY_DIV),
                                  .gradient = div_gradient};
 RECORDS_2(ag_div, div_op)
 
@@ -142,7 +138,7 @@ static ag_tensor affine_gradient(ag_tensor y, ag_tensor dy, int i)
     return attr.p[0] == 1.0 ? dy : scaled(dy, attr.p[0], attr.symbol);
 }
 
-static const struct op add_scalar_op = {WRITTEN("add_scalar", "$x + $q", SUM),
+static const struct op add_scalar_op = {WRITTEN("add_scalar", 1, "$x + $q", SUM),
                                         ELEMENTWISE(UNARY_AFFINE), .gradient = affine_gradient};
 
 ag_tensor ag_add_scalar(ag_tensor x, double c)
@@ -155,7 +151,7 @@ ag_tensor ag_sub_scalar(ag_tensor x, double c)
     return ag_add_scalar(x, -c);
 }
 
-static const struct op scalar_sub_op = {WRITTEN("scalar_sub", "$q - $x", SUM),
+static const struct op scalar_sub_op = {WRITTEN("scalar_sub", 1, "$q - $x", SUM),
                                         ELEMENTWISE(UNARY_AFFINE), .gradient = affine_gradient};
 
 ag_tensor ag_scalar_sub(double c, ag_tensor x)
@@ -163,7 +159,7 @@ ag_tensor ag_scalar_sub(double c, ag_tensor x)
     return record(&scalar_sub_op, x, &(struct attributes){.p = {-1.0, c}});
 }
 
-static const struct op mul_scalar_op = {WRITTEN("mul_scalar", "$p · $x", PRODUCT),
+static const struct op mul_scalar_op = {WRITTEN("mul_scalar", 1, "$p · $x", PRODUCT),
                                         ELEMENTWISE(UNARY_AFFINE), .gradient = affine_gradient};
 
 /* Adding -0, not 0, keeps the sign of a product that is zero. */
@@ -189,8 +185,8 @@ ag_tensor ag_scalar_div(double c, ag_tensor x)
 
 /* ---- One operand ---- */
 
-static const struct op neg_op = {WRITTEN("neg", "-$x", PREFIX), ELEMENTWISE(UNARY_NEG),
-                                 .gradient = linear_gradient};
+static const struct op neg_op = {WRITTEN("neg", 1, "-$x", PREFIX), ELEMENTWISE(UNARY_NEG),
+                                 LINEAR(&neg_op)};
 RECORDS_1(ag_neg, neg_op)
 
 static ag_tensor exp_gradient(ag_tensor y, ag_tensor dy, int i)
@@ -198,7 +194,7 @@ static ag_tensor exp_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, y);
 }
 
-static const struct op exp_op = {CALLED("exp", "$x"), ELEMENTWISE(UNARY_EXP),
+static const struct op exp_op = {CALLED("exp", 1, "$x"), ELEMENTWISE(UNARY_EXP),
                                  .gradient = exp_gradient};
 RECORDS_1(ag_exp, exp_op)
 
@@ -207,7 +203,7 @@ static ag_tensor log_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_div(dy, operand_of(y, 0));
 }
 
-static const struct op log_op = {CALLED("log", "$x"), ELEMENTWISE(UNARY_LOG),
+static const struct op log_op = {CALLED("log", 1, "$x"), ELEMENTWISE(UNARY_LOG),
                                  .gradient = log_gradient};
 RECORDS_1(ag_log, log_op)
 
@@ -216,7 +212,7 @@ static ag_tensor sqrt_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_mul_scalar(ag_div(dy, y), 0.5);
 }
 
-static const struct op sqrt_op = {CALLED("sqrt", "$x"), ELEMENTWISE(UNARY_SQRT),
+static const struct op sqrt_op = {CALLED("sqrt", 1, "$x"), ELEMENTWISE(UNARY_SQRT),
                                   .gradient = sqrt_gradient};
 RECORDS_1(ag_sqrt, sqrt_op)
 
@@ -225,7 +221,7 @@ static ag_tensor square_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_mul_scalar(operand_of(y, 0), 2.0));
 }
 
-static const struct op square_op = {WRITTEN("square", "$x²", POSTFIX), ELEMENTWISE(UNARY_SQUARE),
+static const struct op square_op = {WRITTEN("square", 1, "$x²", POSTFIX), ELEMENTWISE(UNARY_SQUARE),
                                     .gradient = square_gradient};
 RECORDS_1(ag_square, square_op)
 
@@ -248,8 +244,7 @@ ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i)
     const struct record *r = find(y);
     if (i > 0)
         return NONE;
-    return record_like(y, r->op->adjoint ? r->op->adjoint : r->op, dy,
-                       r->inputs > 1 ? operand_of(y, 1) : NONE);
+    return record_like(y, r->op->adjoint, dy, r->inputs > 1 ? operand_of(y, 1) : NONE);
 }
 
 OP_LIST(elementwise_ops, &add_op, &sub_op, &mul_op, &div_op, &add_scalar_op, &scalar_sub_op,

@@ -10,14 +10,6 @@
 
 /* ---- concat: two tensors along an axis; of more, a balanced tree of twos ---- */
 
-static int axis_of(const struct record *r)
-{
-    int axis = 0;
-    while (!(r->attr.axes >> axis & 1u))
-        axis++;
-    return axis;
-}
-
 static bool concat_shape(struct call *call)
 {
     const ag_shape *x = &call->in[0]->shape, *y = &call->in[1]->shape;
@@ -35,9 +27,7 @@ static bool concat_shape(struct call *call)
 static void concat_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0), *y = input_of(tape, r, 1);
-    size_t outer = 1, size = element_size(tape);
-    for (int i = 0; i < axis_of(r); i++)
-        outer *= (size_t)r->shape.dim[i];
+    size_t outer = run_of(&r->shape, r->attr.axes).outer, size = element_size(tape);
     size_t nx = (size_t)x->count / outer * size, ny = (size_t)y->count / outer * size;
     char *to = r->data;
     for (size_t i = 0; i < outer; i++, to += nx + ny) {
@@ -49,7 +39,9 @@ static void concat_forward(ag_tape *tape, const struct record *r)
 /* Each operand's part of dy. */
 static ag_tensor concat_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    int axis = axis_of(find(y));
+    int axis = 0;
+    while (!(find(y)->attr.axes >> axis & 1u))
+        axis++;
     int64_t first = ag_shape_of(operand_of(y, 0)).dim[axis];
     ag_ranges part = {.count = axis + 1};
     for (int k = 0; k < axis; k++)
@@ -58,9 +50,12 @@ static ag_tensor concat_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_slice(dy, part);
 }
 
-static const struct op concat_op = {CALLED("concat", "$x, $y$a"), .inputs = 2,
-                                    .shape = concat_shape, .forward = concat_forward,
-                                    .gradient = concat_gradient};
+static const struct op concat_op = {
+    CALLED("concat", 2, "$x, $y$a"),
+    .shape = concat_shape,
+    .forward = concat_forward,
+    .gradient = concat_gradient,
+};
 
 /* x with a new axis of size 1; as it is where that is not asked for (-1). */
 static ag_tensor with_axis(ag_tensor x, int axis)
@@ -178,9 +173,12 @@ static void take_forward(ag_tape *tape, const struct record *r)
 
 static const struct op add_rows_op;
 
-static const struct op take_op = {CALLED("take", "$x, $y"),    .inputs = 2,
-                                  .shape = take_shape,         .forward = take_forward,
-                                  .gradient = linear_gradient, .adjoint = &add_rows_op};
+static const struct op take_op = {
+    CALLED("take", 2, "$x, $y"),
+    .shape = take_shape,
+    .forward = take_forward,
+    LINEAR(&add_rows_op),
+};
 RECORDS_2(ag_take, take_op)
 
 static void add_rows_forward(ag_tape *tape, const struct record *r)
@@ -197,9 +195,12 @@ static void add_rows_forward(ag_tape *tape, const struct record *r)
     }
 }
 
-static const struct op add_rows_op = {CALLED("add_rows", "$x, $y, $s"), .inputs = 2,
-                                      .shape = shape_asked_for,         .forward = add_rows_forward,
-                                      .gradient = linear_gradient,      .adjoint = &take_op};
+static const struct op add_rows_op = {
+    CALLED("add_rows", 2, "$x, $y, $s"),
+    .shape = shape_asked_for,
+    .forward = add_rows_forward,
+    LINEAR(&take_op),
+};
 
 /* ---- one_hot: flat in its positions, so that it has no gradient ---- */
 
@@ -230,8 +231,11 @@ static void one_hot_forward(ag_tape *tape, const struct record *r)
     }
 }
 
-static const struct op one_hot_op = {CALLED("one_hot", "$x, $p"), .inputs = 1,
-                                     .shape = one_hot_shape, .forward = one_hot_forward};
+static const struct op one_hot_op = {
+    CALLED("one_hot", 1, "$x, $p"),
+    .shape = one_hot_shape,
+    .forward = one_hot_forward,
+};
 
 ag_tensor ag_one_hot(ag_tensor indices, int64_t classes)
 {

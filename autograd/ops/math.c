@@ -16,7 +16,7 @@ static ag_tensor pow_gradient(ag_tensor z, ag_tensor dz, int i)
     return chain(dz, ag_mul(z, ag_log(ag_where(x, x, one))));
 }
 
-static const struct op pow_op = {CALLED("pow", "$x, $y"), BROADCAST(BINARY_POW),
+static const struct op pow_op = {CALLED("pow", 2, "$x, $y"), BROADCAST(BINARY_POW),
                                  .gradient = pow_gradient};
 RECORDS_2(ag_pow, pow_op)
 
@@ -41,9 +41,11 @@ static ag_tensor pow_scalar_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_mul_scalar(ag_pow_scalar(operand_of(y, i), c - 1.0), c));
 }
 
-static const struct op pow_scalar_op = {WRITTEN("pow_scalar", "pow($x, $p)", CALL), .inputs = 1,
-                                        .forward = pow_scalar_forward,
-                                        .gradient = pow_scalar_gradient};
+static const struct op pow_scalar_op = {
+    WRITTEN("pow_scalar", 1, "pow($x, $p)", CALL),
+    .forward = pow_scalar_forward,
+    .gradient = pow_scalar_gradient,
+};
 
 ag_tensor ag_pow_scalar(ag_tensor x, double c)
 {
@@ -57,11 +59,11 @@ static ag_tensor abs_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_sign(operand_of(y, i)));
 }
 
-static const struct op abs_op = {CALLED("abs", "$x"), ELEMENTWISE(UNARY_ABS),
+static const struct op abs_op = {CALLED("abs", 1, "$x"), ELEMENTWISE(UNARY_ABS),
                                  .gradient = abs_gradient};
 RECORDS_1(ag_abs, abs_op)
 
-static const struct op sign_op = {CALLED("sign", "$x"), ELEMENTWISE(UNARY_SIGN)};
+static const struct op sign_op = {CALLED("sign", 1, "$x"), ELEMENTWISE(UNARY_SIGN)};
 RECORDS_1(ag_sign, sign_op)
 
 /* ---- sin and cos ---- */
@@ -71,7 +73,7 @@ static ag_tensor sin_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_cos(operand_of(y, i)));
 }
 
-static const struct op sin_op = {CALLED("sin", "$x"), ELEMENTWISE(UNARY_SIN),
+static const struct op sin_op = {CALLED("sin", 1, "$x"), ELEMENTWISE(UNARY_SIN),
                                  .gradient = sin_gradient};
 RECORDS_1(ag_sin, sin_op)
 
@@ -80,7 +82,7 @@ static ag_tensor cos_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_neg(chain(dy, ag_sin(operand_of(y, i))));
 }
 
-static const struct op cos_op = {CALLED("cos", "$x"), ELEMENTWISE(UNARY_COS),
+static const struct op cos_op = {CALLED("cos", 1, "$x"), ELEMENTWISE(UNARY_COS),
                                  .gradient = cos_gradient};
 RECORDS_1(ag_cos, cos_op)
 
@@ -92,7 +94,7 @@ static ag_tensor erf_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, scaled(bell, 1.1283791670955126, "2/sqrt(pi)"));
 }
 
-static const struct op erf_op = {CALLED("erf", "$x"), ELEMENTWISE(UNARY_ERF),
+static const struct op erf_op = {CALLED("erf", 1, "$x"), ELEMENTWISE(UNARY_ERF),
                                  .gradient = erf_gradient};
 RECORDS_1(ag_erf, erf_op)
 

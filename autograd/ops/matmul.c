@@ -235,15 +235,16 @@ static ag_tensor matmul_gradient(ag_tensor z, ag_tensor dz, int i)
     return ty ? product(dz, true, x, tx) : product(x, !tx, dz, false);
 }
 
-static const struct op matmul_op = {WRITTEN("matmul", "$X @ $Y", PRODUCT),
-                                    .inputs = 2,
-                                    .shape = matmul_shape,
-                                    .forward = matmul_forward,
-                                    .forward_fused = matmul_forward_fused,
-                                    .forward_add = matmul_forward_add,
-                                    .work = matmul_work,
-                                    .by_rows = matmul_rows,
-                                    .gradient = matmul_gradient};
+static const struct op matmul_op = {
+    WRITTEN("matmul", 2, "$X @ $Y", PRODUCT),
+    .shape = matmul_shape,
+    .forward = matmul_forward,
+    .forward_fused = matmul_forward_fused,
+    .forward_add = matmul_forward_add,
+    .work = matmul_work,
+    .by_rows = matmul_rows,
+    .gradient = matmul_gradient,
+};
 
 /* x with all its leading axes made one; a vector becomes a row. */
 static ag_tensor as_rows(ag_tensor x)
@@ -277,18 +278,17 @@ static ag_tensor product_of_any(ag_tensor x, ag_tensor y, bool y_transposed)
         result.rank--;
         return ag_reshape(column, result);
     }
-    if (sy.rank == 2) {
-        ag_tensor rows = product(as_rows(x), false, y, y_transposed);
-        result.dim[result.rank - 1] = ag_shape_of(rows).dim[1];
-        return ag_reshape(rows, result);
+    ag_tensor rows = product(as_rows(x), false, y, y_transposed);
+    if (!find(rows))
+        return rows;
+    ag_shape made = ag_shape_of(rows);
+    int64_t cols = made.dim[made.rank - 1];
+    if (sy.rank > 2) { /* x is a vector */
+        result = made;
+        result.rank--;
     }
-    ag_tensor row = product(as_rows(x), false, y, y_transposed);
-    if (!find(row))
-        return row;
-    result = ag_shape_of(row);
-    result.dim[result.rank - 2] = result.dim[result.rank - 1];
-    result.rank--;
-    return ag_reshape(row, result);
+    result.dim[result.rank - 1] = cols;
+    return ag_reshape(rows, result);
 }
 
 ag_tensor ag_matmul(ag_tensor x, ag_tensor y)

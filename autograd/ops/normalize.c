@@ -35,14 +35,6 @@ static double normalize_row(const struct kernels *k, const struct record *r, siz
     return s;
 }
 
-static void normalize_forward(ag_tape *tape, const struct record *r)
-{
-    size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
-    const char *x = input_of(tape, r, 0)->data;
-    for (size_t at = 0; at < (size_t)r->count * element_size(tape); at += size)
-        normalize_row(tape->kernels, r, n, x + at, (char *)r->data + at);
-}
-
 /* z = J v = s (v - mean(v) - y mean(v y)) */
 static void slope_row(const struct kernels *k, const struct record *r, size_t n, const void *v,
                       const void *x, void *y, void *z)
@@ -56,21 +48,28 @@ static void slope_row(const struct kernels *k, const struct record *r, size_t n,
     pairwise(k, BINARY_ADD, n, z, y, z);
 }
 
-static void slope_forward(ag_tape *tape, const struct record *r)
+static const struct op normalize_op, normalize_slope_op;
+
+/* Row by row of x, the last operand. */
+static void normalize_forward(ag_tape *tape, const struct record *r)
 {
     size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
-    const char *v = input_of(tape, r, 0)->data, *x = input_of(tape, r, 1)->data;
-    for (size_t at = 0; at < (size_t)r->count * element_size(tape); at += size)
-        slope_row(tape->kernels, r, n, v + at, x + at, tape->workspace.at, (char *)r->data + at);
+    const char *v = input_of(tape, r, 0)->data, *x = input_of(tape, r, r->inputs - 1)->data;
+    char *to = r->data, *end = to + (size_t)r->count * element_size(tape);
+    for (; to < end; v += size, x += size, to += size)
+        if (r->op == &normalize_op)
+            normalize_row(tape->kernels, r, n, x, to);
+        else
+            slope_row(tape->kernels, r, n, v, x, tape->workspace.at, to);
 }
 
-static bool slope_shape(struct call *call)
+/* Works on a row of the second operand at a time. */
+static bool shape_by_rows(struct call *call)
 {
-    call->workspace = (size_t)call->shape.dim[call->shape.rank - 1] * element_size(call->tape);
+    const ag_shape *x = &call->in[1]->shape;
+    call->workspace = (size_t)x->dim[x->rank - 1] * element_size(call->tape);
     return true;
 }
-
-static const struct op normalize_op, normalize_slope_op;
 
 static ag_tensor row_mean(ag_tensor x)
 {
@@ -97,18 +96,22 @@ static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
     return ag_neg(ag_div(ag_add(turned, ag_mul(y, ag_div(rest, deviation))), deviation));
 }
 
-static const struct op normalize_slope_op = {CALLED("normalize_slope", "$x, $y"), .inputs = 2,
-                                             .shape = slope_shape, .forward = slope_forward,
-                                             .gradient = slope_gradient};
+static const struct op normalize_slope_op = {
+    CALLED("normalize_slope", 2, "$x, $y"), .shape = shape_by_rows,
+    .forward = normalize_forward,           .gradient = slope_gradient,
+    .adjoint = &normalize_slope_op,
+};
 
 static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return record_like(y, &normalize_slope_op, dy, operand_of(y, 0));
 }
 
-static const struct op normalize_op = {CALLED("normalize", "$x"), .inputs = 1,
-                                       .forward = normalize_forward,
-                                       .gradient = normalize_gradient};
+static const struct op normalize_op = {
+    CALLED("normalize", 1, "$x"),
+    .forward = normalize_forward,
+    .gradient = normalize_gradient,
+};
 
 static ag_tensor normalize(ag_tensor x, bool centered, double epsilon)
 {
@@ -188,21 +191,15 @@ static void running_forward(ag_tape *tape, const struct record *r)
     input_of(tape, r, 0)->clock = ++tape->clock;
 }
 
-static bool running_shape(struct call *call)
-{
-    const ag_shape *x = &call->in[1]->shape;
-    call->workspace = (size_t)x->dim[x->rank - 1] * element_size(call->tape);
-    return true;
-}
-
 /* Not for differentiation; as a random op, it is not repeated where the tape is only checked. */
-static const struct op running_op = {CALLED("running", "$x, $y"),
-                                     .inputs = 2,
-                                     .shape = running_shape,
-                                     .forward = running_forward,
-                                     .updates = true,
-                                     .random = true,
-                                     .view = true};
+static const struct op running_op = {
+    CALLED("running", 2, "$x, $y"),
+    .shape = shape_by_rows,
+    .forward = running_forward,
+    .updates = true,
+    .random = true,
+    .view = true,
+};
 
 /* The channels' values, for tensors of shape `x`: (C) as (C, 1, ...). */
 static ag_tensor per_channel(ag_tensor values, const ag_shape *x)

@@ -63,8 +63,7 @@ struct op {
      * there is none. NULL: never any. */
     ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
 
-    /* The op that takes dy to the first operand's gradient, for linear_gradient; NULL: this one. */
-    const struct op *adjoint;
+    const struct op *adjoint; /* for linear_gradient: the op that takes dy to the first operand's */
 
     /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the
      * operands whose rows go along, a bit for each; the others are read whole. 0, or NULL: neither.
@@ -83,16 +82,20 @@ struct op {
 
 /* ---- What most ops share, to begin a struct op with ---- */
 
-/* How it is written: as a call of its name, or with a formula of another precedence. */
-#define CALLED(title, arguments)    WRITTEN(title, title "(" arguments ")", CALL)
-#define WRITTEN(title, as, binding) .name = title, .formula = as, .precedence = binding
+/* Its name and number of operands, and how it is written: as a call of its name, or otherwise. */
+#define CALLED(title, operands, arguments) WRITTEN(title, operands, title "(" arguments ")", CALL)
+#define WRITTEN(title, operands, as, binding)                                                      \
+    .name = title, .inputs = operands, .formula = as, .precedence = binding
 
 /* A kernel for each element; of two operands that are broadcast together. */
-#define ELEMENTWISE(unary)                                                                         \
-    .inputs = 1, .forward = unary_forward, .by_rows = element_rows, .kernel = unary
+#define ELEMENTWISE(unary) .forward = unary_forward, .by_rows = element_rows, .kernel = unary
 #define BROADCAST(binary)                                                                          \
-    .inputs = 2, .shape = broadcast_shape, .forward = binary_forward, .by_rows = element_rows,     \
+    .shape = broadcast_shape, .forward = binary_forward, .by_rows = element_rows,                  \
     .kernel = binary, .broadcasts = true
+
+/* It is linear in its first operand and flat in any other. */
+#define LINEAR(op) .gradient = linear_gradient, .adjoint = op
+
 /* Defines a public function that does nothing but record op. */
 #define RECORDS_1(function, op)                                                                    \
     ag_tensor function(ag_tensor x)                                                                \
@@ -103,6 +106,12 @@ struct op {
     ag_tensor function(ag_tensor x, ag_tensor y)                                                   \
     {                                                                                              \
         return record2(&op, x, y, NULL);                                                           \
+    }
+
+#define RECORDS_ALONG(function, op)                                                                \
+    ag_tensor function(ag_tensor x, int axis)                                                      \
+    {                                                                                              \
+        return reduce_axes(&op, x, AG_AXES(axis), true);                                           \
     }
 
 /* At the end of a file, its ops. */

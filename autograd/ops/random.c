@@ -28,8 +28,11 @@ static void dropout_mask_forward(ag_tape *tape, const struct record *r)
     OF_ELEMENTS(tape, mask, &tape->rng, r->count, 1.0 - r->attr.p[0], r->data);
 }
 
-static const struct op dropout_mask_op = {CALLED("dropout_mask", "$p"), .inputs = 1,
-                                          .forward = dropout_mask_forward, .random = true};
+static const struct op dropout_mask_op = {
+    CALLED("dropout_mask", 1, "$p"),
+    .forward = dropout_mask_forward,
+    .random = true,
+};
 
 ag_tensor ag_dropout(ag_tensor x, double p, bool training)
 {

@@ -108,8 +108,8 @@ static unsigned sum_rows(const struct call *call, bool *sums)
 }
 
 #define OVER_AXES(title, run, reduce)                                                              \
-    CALLED(title, "$x$a"), .spoken = title " over $A of $x", .inputs = 1, .shape = reduce_shape,   \
-                           .forward = run, .kernel = reduce
+    CALLED(title, 1, "$x$a"), .spoken = title " over $A of $x", .shape = reduce_shape,             \
+                              .forward = run, .kernel = reduce
 
 static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -135,12 +135,13 @@ static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, scaled(x, 2.0 / (double)ag_count(x), "2/n"));
 }
 
-static const struct op mean_square_op = {WRITTEN("mean_square", "mean($x²)", CALL),
-                                         .inputs = 1,
-                                         .shape = reduce_shape,
-                                         .forward = mean_forward,
-                                         .gradient = mean_square_gradient,
-                                         .kernel = REDUCE_SUM_SQUARES};
+static const struct op mean_square_op = {
+    WRITTEN("mean_square", 1, "mean($x²)", CALL),
+    .shape = reduce_shape,
+    .forward = mean_forward,
+    .gradient = mean_square_gradient,
+    .kernel = REDUCE_SUM_SQUARES,
+};
 
 /* ---- max and min: the gradient is shared equally among those that are the greatest ---- */
 

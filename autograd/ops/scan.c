@@ -40,17 +40,17 @@ static void cumsum_forward(ag_tape *tape, const struct record *r)
         }
 }
 
-static const struct op cumsum_op = {CALLED("cumsum", "$x$a"), .inputs = 1,
-                                    .forward = cumsum_forward, .gradient = linear_gradient,
-                                    .adjoint = &reverse_cumsum_op};
-static const struct op reverse_cumsum_op = {CALLED("reverse_cumsum", "$x$a"), .inputs = 1,
-                                            .forward = cumsum_forward, .gradient = linear_gradient,
-                                            .adjoint = &cumsum_op};
-
-ag_tensor ag_cumsum(ag_tensor x, int axis)
-{
-    return reduce_axes(&cumsum_op, x, AG_AXES(axis), true);
-}
+static const struct op cumsum_op = {
+    CALLED("cumsum", 1, "$x$a"),
+    .forward = cumsum_forward,
+    LINEAR(&reverse_cumsum_op),
+};
+static const struct op reverse_cumsum_op = {
+    CALLED("reverse_cumsum", 1, "$x$a"),
+    .forward = cumsum_forward,
+    LINEAR(&cumsum_op),
+};
+RECORDS_ALONG(ag_cumsum, cumsum_op)
 
 /* ---- argmax: the first of the greatest; a NaN counts as greater than all else, as in NumPy ----
  */
@@ -90,8 +90,11 @@ static bool argmax_shape(struct call *call)
     return reduce_shape(call);
 }
 
-static const struct op argmax_op = {CALLED("argmax", "$x$a"), .inputs = 1, .shape = argmax_shape,
-                                    .forward = argmax_forward};
+static const struct op argmax_op = {
+    CALLED("argmax", 1, "$x$a"),
+    .shape = argmax_shape,
+    .forward = argmax_forward,
+};
 
 ag_tensor ag_argmax(ag_tensor x, int axis, bool keep)
 {

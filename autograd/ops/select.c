@@ -6,7 +6,8 @@
 
 /* ---- Comparisons ---- */
 
-static const struct op greater_op = {WRITTEN("greater", "$x > $y", SUM), BROADCAST(BINARY_GREATER)};
+static const struct op greater_op = {WRITTEN("greater", 2, "$x > $y", SUM),
+                                     BROADCAST(BINARY_GREATER)};
 RECORDS_2(ag_greater, greater_op)
 
 ag_tensor ag_less(ag_tensor x, ag_tensor y)
@@ -45,9 +46,12 @@ static void equal_forward(ag_tape *tape, const struct record *r)
     OF_ELEMENTS(tape, set_equal, (size_t)r->count, larger.data, r->data);
 }
 
-static const struct op equal_op = {WRITTEN("equal", "$x == $y", SUM), .inputs = 2,
-                                   .shape = equal_shape, .forward = equal_forward,
-                                   .broadcasts = true};
+static const struct op equal_op = {
+    WRITTEN("equal", 2, "$x == $y", SUM),
+    .shape = equal_shape,
+    .forward = equal_forward,
+    .broadcasts = true,
+};
 RECORDS_2(ag_equal, equal_op)
 
 ag_tensor ag_not_equal(ag_tensor x, ag_tensor y)
@@ -94,9 +98,10 @@ static void where_forward(ag_tape *tape, const struct record *r)
         tape->kernels->where(1, (size_t)r->count, &x[0], &x[1], &x[2], r->data);
 }
 
-static const struct op where_op = {CALLED("where", "$x, $y, $z"), .inputs = 3,
-                                   .shape = broadcast_shape,      .forward = where_forward,
-                                   .gradient = where_gradient,    .broadcasts = true};
+static const struct op where_op = {
+    CALLED("where", 3, "$x, $y, $z"), .shape = broadcast_shape, .forward = where_forward,
+    .gradient = where_gradient,       .broadcasts = true,
+};
 
 ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
 {
@@ -117,7 +122,7 @@ static ag_tensor maximum_gradient(ag_tensor z, ag_tensor dz, int i)
     return share(dz, operand_of(z, i), operand_of(z, 1 - i));
 }
 
-static const struct op maximum_op = {CALLED("maximum", "$x, $y"), BROADCAST(BINARY_MAXIMUM),
+static const struct op maximum_op = {CALLED("maximum", 2, "$x, $y"), BROADCAST(BINARY_MAXIMUM),
                                      .gradient = maximum_gradient};
 RECORDS_2(ag_maximum, maximum_op)
 
@@ -126,7 +131,7 @@ static ag_tensor minimum_gradient(ag_tensor z, ag_tensor dz, int i)
     return share(dz, operand_of(z, 1 - i), operand_of(z, i));
 }
 
-static const struct op minimum_op = {CALLED("minimum", "$x, $y"), BROADCAST(BINARY_MINIMUM),
+static const struct op minimum_op = {CALLED("minimum", 2, "$x, $y"), BROADCAST(BINARY_MINIMUM),
                                      .gradient = minimum_gradient};
 RECORDS_2(ag_minimum, minimum_op)
 
@@ -155,8 +160,12 @@ static ag_tensor clip_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_where(ag_sub(operand_of(y, i), y), zero_like(dy), dy);
 }
 
-static const struct op clip_op = {CALLED("clip", "$x, $p, $q"), .inputs = 1, .shape = clip_shape,
-                                  .forward = clip_forward, .gradient = clip_gradient};
+static const struct op clip_op = {
+    CALLED("clip", 1, "$x, $p, $q"),
+    .shape = clip_shape,
+    .forward = clip_forward,
+    .gradient = clip_gradient,
+};
 
 ag_tensor ag_clip(ag_tensor x, double low, double high)
 {

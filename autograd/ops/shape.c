@@ -27,9 +27,12 @@ static void transpose_forward(ag_tape *tape, const struct record *r)
         tape->kernels->transpose(rows, cols, x + at, (char *)r->data + at);
 }
 
-static const struct op transpose_op = {WRITTEN("transpose", "$xᵀ", POSTFIX), .inputs = 1,
-                                       .shape = transpose_shape, .forward = transpose_forward,
-                                       .gradient = linear_gradient};
+static const struct op transpose_op = {
+    WRITTEN("transpose", 1, "$xᵀ", POSTFIX),
+    .shape = transpose_shape,
+    .forward = transpose_forward,
+    LINEAR(&transpose_op),
+};
 RECORDS_1(ag_transpose, transpose_op)
 
 /* ---- reshape: the same elements under another shape ---- */
@@ -83,12 +86,17 @@ static bool reshape_shape(struct call *call)
 
 /* The result shares its input's memory, unless that is a leaf, whose values may be set anew. */
 static const struct op reshape_op = {
-    CALLED("reshape", "$x, $s"),  .inputs = 1,  .shape = reshape_shape,
-    .gradient = reshape_gradient, .view = true, .infers = true};
+    CALLED("reshape", 1, "$x, $s"),
+    .shape = reshape_shape,
+    .gradient = reshape_gradient,
+    .view = true,
+    .infers = true,
+};
 
-static const struct op reshape_leaf_op = {CALLED("reshape", "$x, $s"),  .inputs = 1,
-                                          .shape = reshape_shape,       .forward = copy_forward,
-                                          .gradient = reshape_gradient, .infers = true};
+static const struct op reshape_leaf_op = {
+    CALLED("reshape", 1, "$x, $s"), .shape = reshape_shape, .forward = copy_forward,
+    .gradient = reshape_gradient,   .infers = true,
+};
 
 ag_tensor ag_reshape(ag_tensor x, ag_shape shape)
 {
@@ -126,12 +134,13 @@ static void broadcast_to_forward(ag_tape *tape, const struct record *r)
     broadcast_forward(tape, r, (const void *const[]){input_of(tape, r, 0)->data, one}, 1);
 }
 
-static const struct op broadcast_to_op = {CALLED("broadcast_to", "$x, $s"),
-                                          .inputs = 1,
-                                          .shape = broadcast_to_shape,
-                                          .forward = broadcast_to_forward,
-                                          .gradient = same_gradient,
-                                          .kernel = BINARY_MUL};
+static const struct op broadcast_to_op = {
+    CALLED("broadcast_to", 1, "$x, $s"),
+    .shape = broadcast_to_shape,
+    .forward = broadcast_to_forward,
+    .gradient = same_gradient,
+    .kernel = BINARY_MUL,
+};
 
 ag_tensor ag_broadcast_to(ag_tensor x, ag_shape shape)
 {

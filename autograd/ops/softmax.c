@@ -95,11 +95,6 @@ static void softmax_forward(ag_tape *tape, const struct record *r)
     }
 }
 
-static ag_tensor along(const struct op *op, ag_tensor x, int axis)
-{
-    return reduce_axes(op, x, AG_AXES(axis), true);
-}
-
 /* ---- softmax: dx = y (dy - sum(dy y)) ---- */
 
 static ag_tensor softmax_gradient(ag_tensor y, ag_tensor dy, int i)
@@ -108,13 +103,13 @@ static ag_tensor softmax_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_mul(y, ag_sub(dy, mean));
 }
 
-static const struct op softmax_op = {CALLED("softmax", "$x$a"), .inputs = 1, .shape = softmax_shape,
-                                     .forward = softmax_forward, .gradient = softmax_gradient};
-
-ag_tensor ag_softmax(ag_tensor x, int axis)
-{
-    return along(&softmax_op, x, axis);
-}
+static const struct op softmax_op = {
+    CALLED("softmax", 1, "$x$a"),
+    .shape = softmax_shape,
+    .forward = softmax_forward,
+    .gradient = softmax_gradient,
+};
+RECORDS_ALONG(ag_softmax, softmax_op)
 
 /* ---- log_softmax: dx = dy - exp(y) sum(dy) ---- */
 
@@ -124,14 +119,13 @@ static ag_tensor log_softmax_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_sub(dy, ag_mul(ag_exp(y), sum));
 }
 
-static const struct op log_softmax_op = {CALLED("log_softmax", "$x$a"), .inputs = 1,
-                                         .shape = softmax_shape, .forward = softmax_forward,
-                                         .gradient = log_softmax_gradient};
-
-ag_tensor ag_log_softmax(ag_tensor x, int axis)
-{
-    return along(&log_softmax_op, x, axis);
-}
+static const struct op log_softmax_op = {
+    CALLED("log_softmax", 1, "$x$a"),
+    .shape = softmax_shape,
+    .forward = softmax_forward,
+    .gradient = log_softmax_gradient,
+};
+RECORDS_ALONG(ag_log_softmax, log_softmax_op)
 
 /* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be ---- */
 
@@ -141,9 +135,12 @@ static ag_tensor logsumexp_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_mul(with_axes_kept(y, dy), record(&softmax_op, operand_of(y, i), &attr));
 }
 
-static const struct op logsumexp_op = {CALLED("logsumexp", "$x$a"), .inputs = 1,
-                                       .shape = logsumexp_shape, .forward = softmax_forward,
-                                       .gradient = logsumexp_gradient};
+static const struct op logsumexp_op = {
+    CALLED("logsumexp", 1, "$x$a"),
+    .shape = logsumexp_shape,
+    .forward = softmax_forward,
+    .gradient = logsumexp_gradient,
+};
 
 /* Axes apart are taken one after the other, from the last, which moves none before it. */
 ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep)
