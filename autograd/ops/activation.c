@@ -203,11 +203,12 @@ DEFINE_SOFTPLUS(double)
 static void softplus_forward(ag_tape *tape, const struct record *r)
 {
     const char *x = input_of(tape, r, 0)->data;
-    char *y = r->data;
-    size_t step = SOFTPLUS_BLOCK * element_size(tape);
-    for (size_t left = (size_t)r->count, n; left; left -= n, x += step, y += step) {
-        n = left < SOFTPLUS_BLOCK ? left : SOFTPLUS_BLOCK;
-        OF_ELEMENTS(tape, softplus, tape->kernels, n, (const void *)x, (void *)y);
+    size_t size = element_size(tape), count = (size_t)r->count;
+    for (size_t i = 0; i < count; i += SOFTPLUS_BLOCK) {
+        size_t n = count - i < SOFTPLUS_BLOCK ? count - i : SOFTPLUS_BLOCK;
+        const void *from = x + i * size;
+        void *to = (char *)r->data + i * size;
+        OF_ELEMENTS(tape, softplus, tape->kernels, n, from, to);
     }
 }
 

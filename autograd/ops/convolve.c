@@ -107,19 +107,19 @@ static struct tap make_tap(const struct work *k, int64_t number, int64_t first, 
     return t;
 }
 
-/* Zeros where the tap is not within the image. */
+/* Zeros where the tap is not within the image: rows, and column by column beside it. */
 static void clear_outside(const struct work *k, const struct tap *t, char *tap)
 {
     static const double zero;
     ptrdiff_t row = (ptrdiff_t)t->cols * k->element;
-    struct block b = {.rows = (size_t)(t->y.end - t->y.begin), .to = {(ptrdiff_t)t->cols, 1}};
     char *inside = tap + t->y.begin * row;
+    struct block b = {.cols = (size_t)(t->y.end - t->y.begin), .to = {1, (ptrdiff_t)t->cols}};
     memset(tap, 0, (size_t)(t->y.begin * row));
     memset(tap + t->y.end * row, 0, (size_t)((t->rows - t->y.end) * row));
-    b.cols = (size_t)t->x.begin;
-    move_block(k->tape, &b, &zero, inside);
-    b.cols = (size_t)(t->cols - t->x.end);
-    move_block(k->tape, &b, &zero, inside + t->x.end * k->element);
+    if ((b.rows = (size_t)t->x.begin))
+        move_block(k->tape, &b, &zero, inside);
+    if ((b.rows = (size_t)(t->cols - t->x.end)))
+        move_block(k->tape, &b, &zero, inside + t->x.end * k->element);
 }
 
 /* What the tap sees of an image goes to `tap`, (rows, cols); or back, added up. */
