@@ -185,6 +185,9 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
     c.outputs = outputs / c.groups;
     c.size[0] = count == 1 ? 1 : sx->dim[2];
     c.size[1] = sx->dim[sx->rank - 1];
+    c.kernel = c.window.axis[0].kernel * c.window.axis[1].kernel;
+    c.taps = c.channels * c.kernel;
+    c.places = c.window.axis[0].places * c.window.axis[1].places;
     c.shape[INPUT] = *sx;
     c.shape[WEIGHTS] = *sw;
     c.shape[OUTPUT] = placed_shape(&c.window, c.images, outputs);

@@ -26,21 +26,6 @@ struct work {
     char *windows, *workspace;
 };
 
-static int64_t places_of(const struct convolution *c)
-{
-    return c->window.axis[0].places * c->window.axis[1].places;
-}
-
-static int64_t kernel_of(const struct convolution *c)
-{
-    return c->window.axis[0].kernel * c->window.axis[1].kernel;
-}
-
-static int64_t taps_of(const struct convolution *c)
-{
-    return c->channels * kernel_of(c);
-}
-
 static bool depthwise(const struct convolution *c)
 {
     return c->channels == 1 && c->groups > 1;
@@ -50,8 +35,7 @@ static bool depthwise(const struct convolution *c)
 static bool pointwise(const struct convolution *c)
 {
     const struct axis *a = c->window.axis;
-    return kernel_of(c) == 1 && a[0].stride == 1 && a[1].stride == 1 && !a[0].padding &&
-           !a[1].padding;
+    return c->kernel == 1 && a[0].stride == 1 && a[1].stride == 1 && !a[0].padding && !a[1].padding;
 }
 
 /* Element `index` of something, counted in planes of so many elements. */
@@ -139,7 +123,7 @@ static void move_tap(const struct work *k, const struct tap *t, char *image, cha
 
 static void move_windows(const struct work *k, int64_t first, int64_t rows, char *images, bool back)
 {
-    int64_t taps = kernel_of(k->c), image = k->c->size[0] * k->c->size[1];
+    int64_t taps = k->c->kernel, image = k->c->size[0] * k->c->size[1];
     for (int64_t i = 0; i < taps; i++) {
         struct tap t = make_tap(k, i, first, rows);
         for (int64_t channel = 0; channel < k->c->channels; channel++)
@@ -152,7 +136,7 @@ static void move_windows(const struct work *k, int64_t first, int64_t rows, char
 static int64_t rows_at_once(const struct convolution *c, size_t element)
 {
     const struct axis *a = c->window.axis;
-    int64_t rows = CACHED / (taps_of(c) * a[1].places * (int64_t)element);
+    int64_t rows = CACHED / (c->taps * a[1].places * (int64_t)element);
     return rows >= a[0].places || pointwise(c) ? a[0].places : rows < 1 ? 1 : rows;
 }
 
@@ -161,8 +145,8 @@ static int64_t rows_at_once(const struct convolution *c, size_t element)
 static void convolve_rows(const struct work *k, int64_t first, int64_t rows, char *x, char *w,
                           char *y, int64_t outputs, bool more)
 {
-    size_t n = (size_t)(rows * k->axis[1].places), taps = (size_t)taps_of(k->c);
-    size_t all = (size_t)places_of(k->c);
+    size_t n = (size_t)(rows * k->axis[1].places), taps = (size_t)k->c->taps;
+    size_t all = (size_t)k->c->places;
     bool as_it_is = pointwise(k->c);
     char *windows = as_it_is ? x : k->windows;
     y += first * (ptrdiff_t)k->axis[1].places * k->element;
@@ -212,8 +196,8 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
     const struct convolution *c = k->c;
     int64_t number = image * c->groups + group, size = c->size[0] * c->size[1];
     char *x = plane(k, k->data[INPUT], number * c->channels, size);
-    char *y = plane(k, k->data[OUTPUT], number * c->outputs + from, places_of(c));
-    char *w = plane(k, k->data[WEIGHTS], group * c->outputs + from, taps_of(c));
+    char *y = plane(k, k->data[OUTPUT], number * c->outputs + from, c->places);
+    char *w = plane(k, k->data[WEIGHTS], group * c->outputs + from, c->taps);
     int64_t at_once = rows_at_once(c, (size_t)k->element), all = k->axis[0].places;
     if (k->result == INPUT && !pointwise(c))
         memset(x, 0, (size_t)(c->channels * size) * (size_t)k->element);
@@ -295,7 +279,7 @@ static void depthwise_taps(const struct work *k, const struct grid *g, char *ima
                            char *w, bool more)
 {
     const struct axis *a = k->axis;
-    for (int64_t i = 0; i < kernel_of(k->c); i++, w += k->element) {
+    for (int64_t i = 0; i < k->c->kernel; i++, w += k->element) {
         ptrdiff_t first = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
                                       i % a[1].kernel * a[1].dilation);
         void *x = image + first * k->element;
@@ -317,8 +301,8 @@ static void depthwise_group(const struct work *k, int64_t image, int64_t channel
     if (k->result != INPUT)
         lay_out(k, &g, image_grid, x, false, false);
     for (int64_t o = from; o < to; o++) {
-        char *y = plane(k, k->data[OUTPUT], number * c->outputs + o, places_of(c));
-        char *w = plane(k, k->data[WEIGHTS], channel * c->outputs + o, taps_of(c));
+        char *y = plane(k, k->data[OUTPUT], number * c->outputs + o, c->places);
+        char *w = plane(k, k->data[WEIGHTS], channel * c->outputs + o, c->taps);
         if (k->result != OUTPUT)
             lay_out(k, &g, place_grid, y, true, false);
         else if (o > from)
@@ -337,7 +321,7 @@ static size_t windows_bytes(const struct convolution *c, size_t element)
 {
     struct grid g = grid_of(c);
     int64_t count = depthwise(c) ? 2 * g.rows * g.cols
-                                 : rows_at_once(c, element) * c->window.axis[1].places * taps_of(c);
+                                 : rows_at_once(c, element) * c->window.axis[1].places * c->taps;
     return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
 }
 
@@ -345,7 +329,7 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 {
     const struct kernels *k = tape->kernels;
     size_t n = (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
-    size_t taps = (size_t)taps_of(c), outputs = (size_t)c->outputs;
+    size_t taps = (size_t)c->taps, outputs = (size_t)c->outputs;
     const size_t sizes[] = {k->matmul_workspace(outputs, n, taps),
                             k->matmul_workspace(taps, n, outputs),
                             k->matmul_workspace(outputs, taps, n)};
@@ -358,7 +342,7 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 double convolve_work(const struct convolution *c)
 {
     double products =
-        (double)c->images * (double)(c->groups * c->outputs * taps_of(c)) * (double)places_of(c);
+        (double)c->images * (double)(c->groups * c->outputs * c->taps) * (double)c->places;
     return (depthwise(c) ? 0.12 : 0.025) * products;
 }
 

@@ -28,8 +28,8 @@ enum convolved { INPUT, WEIGHTS, OUTPUT, CONVOLVED };
 /* What is constant about it. */
 struct convolution {
     struct window window;
-    int64_t images, groups, channels, outputs;
-    int64_t size[2];
+    int64_t images, groups, channels, outputs; /* the last two of a group */
+    int64_t size[2], kernel, taps, places;     /* taps: weights of an output */
     ag_shape shape[CONVOLVED];
 };
 

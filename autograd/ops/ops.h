@@ -167,7 +167,7 @@ ag_tensor chain(ag_tensor dy, ag_tensor factor);
 /* c * x, where c is printed as symbol (a literal, or NULL). */
 ag_tensor scaled(ag_tensor x, double c, const char *symbol);
 
-/* by_rows of every element-wise op. */
+/* by_rows of an element-wise op whose result may be written over an operand of its size. */
 unsigned element_rows(const struct call *call, bool *sums);
 
 /* What element-wise ops share: op->kernel is an enum unary, or an enum binary. */

@@ -110,29 +110,21 @@ ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
 
 /* ---- maximum and minimum ---- */
 
-/* dy where x > y, half of it where they are equal. */
-static ag_tensor share(ag_tensor dy, ag_tensor x, ag_tensor y)
+/* dz where the operand is the one that was taken, half of it where they are equal. */
+static ag_tensor taken_gradient(ag_tensor z, ag_tensor dz, int i)
 {
-    ag_tensor rest = ag_where(ag_greater(y, x), zero_like(dy), ag_mul_scalar(dy, 0.5));
-    return ag_where(ag_greater(x, y), dy, rest);
-}
-
-static ag_tensor maximum_gradient(ag_tensor z, ag_tensor dz, int i)
-{
-    return share(dz, operand_of(z, i), operand_of(z, 1 - i));
+    int greater = find(z)->op == &maximum_op ? i : 1 - i;
+    ag_tensor x = operand_of(z, greater), y = operand_of(z, 1 - greater);
+    ag_tensor rest = ag_where(ag_greater(y, x), zero_like(dz), ag_mul_scalar(dz, 0.5));
+    return ag_where(ag_greater(x, y), dz, rest);
 }
 
 static const struct op maximum_op = {CALLED("maximum", 2, "$x, $y"), BROADCAST(BINARY_MAXIMUM),
-                                     .gradient = maximum_gradient};
+                                     .gradient = taken_gradient};
 RECORDS_2(ag_maximum, maximum_op)
 
-static ag_tensor minimum_gradient(ag_tensor z, ag_tensor dz, int i)
-{
-    return share(dz, operand_of(z, 1 - i), operand_of(z, i));
-}
-
 static const struct op minimum_op = {CALLED("minimum", 2, "$x, $y"), BROADCAST(BINARY_MINIMUM),
-                                     .gradient = minimum_gradient};
+                                     .gradient = taken_gradient};
 RECORDS_2(ag_minimum, minimum_op)
 
 /* ---- clip: not a minimum of a maximum, since its gradient at a bound is that of x ---- */
