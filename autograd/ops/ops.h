@@ -96,7 +96,8 @@ struct op {
 /* It is linear in its first operand and flat in any other. */
 #define LINEAR(op) .gradient = linear_gradient, .adjoint = op
 
-/* Defines a public function that does nothing but record op. */
+/* Defines a public function that does nothing but record op: of one operand, of two, of one along
+ * an axis. */
 #define RECORDS_1(function, op)                                                                    \
     ag_tensor function(ag_tensor x)                                                                \
     {                                                                                              \
@@ -107,7 +108,6 @@ struct op {
     {                                                                                              \
         return record2(&op, x, y, NULL);                                                           \
     }
-
 #define RECORDS_ALONG(function, op)                                                                \
     ag_tensor function(ag_tensor x, int axis)                                                      \
     {                                                                                              \

@@ -59,11 +59,12 @@ static void run_groups(ag_tape *tape, const struct record *r, const struct group
                        void *y)
 {
     const struct kernels *k = g->kernels;
-    bool softmax = r->op == &softmax_op, whole = r->op == &logsumexp_op;
+    bool softmax = r->op == &softmax_op, reduced = r->op == &logsumexp_op;
     double greatest = tape->dtype == AG_F32 ? (double)FLT_MAX : DBL_MAX;
     size_t count = g->outer * g->inner, bytes = count * k->element;
     char *maxima = tape->workspace.at, *room = maxima + 2 * bytes;
-    void *sums = whole ? y : maxima + bytes, *shifted = whole ? room : y, *e = softmax ? y : room;
+    void *sums = reduced ? y : maxima + bytes, *shifted = reduced ? room : y,
+         *e = softmax ? y : room;
     k->reduce[REDUCE_MAX](g->outer, g->n, g->inner, x, maxima);
     scalar_forward(tape, BINARY_MAXIMUM, (int64_t)count, maxima, -greatest, maxima);
     scalar_forward(tape, BINARY_MINIMUM, (int64_t)count, maxima, greatest, maxima);
@@ -74,7 +75,7 @@ static void run_groups(ag_tape *tape, const struct record *r, const struct group
         scalar_forward(tape, BINARY_MAXIMUM, (int64_t)count, sums, r->attr.p[0], sums);
     else
         k->unary[UNARY_LOG](count, sums, sums, NULL);
-    if (whole)
+    if (reduced)
         pairwise(k, BINARY_ADD, count, y, maxima, y);
     else
         combine(g, softmax ? BINARY_DIV : BINARY_SUB, y, sums, y);
