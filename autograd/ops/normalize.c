@@ -82,7 +82,7 @@ static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
 {
     ag_tensor v = operand_of(z, 0), x = operand_of(z, 1);
     if (i == 0)
-        return linear_gradient(z, u, i);
+        return record_like(z, &normalize_slope_op, u, x);
     struct attributes attr = find(z)->attr;
     ag_tensor y = record_like(z, &normalize_op, x, NONE), a = row_mean(ag_mul(v, y)),
               c = row_mean(ag_mul(u, y));
@@ -97,9 +97,10 @@ static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
 }
 
 static const struct op normalize_slope_op = {
-    CALLED("normalize_slope", 2, "$x, $y"), .shape = shape_by_rows,
-    .forward = normalize_forward,           .gradient = slope_gradient,
-    .adjoint = &normalize_slope_op,
+    CALLED("normalize_slope", 2, "$x, $y"),
+    .shape = shape_by_rows,
+    .forward = normalize_forward,
+    .gradient = slope_gradient,
 };
 
 static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
