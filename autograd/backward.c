@@ -129,7 +129,7 @@ static bool walk_from(ag_tensor y)
     ag_tape *tape = y.tape;
     mark_dependants(tape, y.index);
     tape->walking = ++tape->walks;
-    tape->again.y = 0;
+    tape->last_walk.y = 0;
     ag_tensor one = constant(tape, &seed_op, ag_shape_of(y), 1.0);
     record_at(tape, y.index)->gradient = one.index;
     if (!(y.index & LASTING))
@@ -179,9 +179,9 @@ bool ag_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_tensor *gr
  * same parameters are trained, and nothing was set since an op first saw it. */
 static bool can_repeat(const ag_tape *tape, uint32_t y)
 {
-    const struct backward *b = &tape->again;
+    const struct backward *b = &tape->last_walk;
     uint32_t i = 1;
-    if (b->y != y || !y || b->first != tape->transient.count || b->end > tape->former ||
+    if (b->y != y || !y || b->first != tape->transient.count || b->end > tape->repeatable ||
         b->parameters != tape->parameters || tape->walks ||
         tape->transient.at[b->first].from != tape->arena.free)
         return false;
@@ -193,10 +193,10 @@ static bool can_repeat(const ag_tape *tape, uint32_t y)
 static void repeat_walk(ag_tape *tape)
 {
     tape->walking = tape->walks = 1;
-    while (tape->transient.count < tape->again.end)
+    while (tape->transient.count < tape->last_walk.end)
         repeat(tape, NULL);
     tape->walking = 0;
-    tape->notes.count = tape->again.notes;
+    tape->notes.count = tape->last_walk.notes;
     tape->gradients_epoch = tape->epoch;
 }
 
@@ -213,8 +213,8 @@ static bool walk_for_parameters(ag_tensor y)
         tape->lasting.at[i].result = tape->lasting.at[i].gradient;
     tape->gradients_epoch = tape->epoch;
     if (tape->walks == 1 && !(y.index & LASTING))
-        tape->again = (struct backward){y.index, first, tape->transient.count, tape->notes.count,
-                                        tape->parameters};
+        tape->last_walk = (struct backward){y.index, first, tape->transient.count,
+                                            tape->notes.count, tape->parameters};
     return true;
 }
 

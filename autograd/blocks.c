@@ -264,8 +264,8 @@ static void run_group(ag_tape *tape)
     for (const struct step *s = group->step, *last = s + group->count; s < last; s++) {
         if (s->slot)
             s->out->elided = tape->elided = true;
-        for (int i = 0; i < MOST_JOINED && s->joined[i]; i++)
-            s->joined[i]->elided = tape->elided = true;
+        for (int i = 0; i < MOST_FUSED && s->fused_records[i]; i++)
+            s->fused_records[i]->elided = tape->elided = true;
     }
 }
 
@@ -376,6 +376,7 @@ bool blocks_note(ag_tape *tape, struct record *r)
     size_t size = (size_t)r->count * element_size(tape);
     if (!r->cut_operands || rows_of(tape, r) < ROWS)
         return true;
+    r->sums_chunks = r->sums_rows && rows_of(tape, r) > ROWS;
     if (r->sums_rows) /* a block's sum, and one for each chunk but the first */
         return scratch_grow(tape, &tape->partial, size * (size_t)chunks_of(rows_of(tape, r)));
     r->worth_blocks = size >= WORTH;

@@ -25,16 +25,16 @@ static inline int64_t chunks_of(int64_t rows)
 }
 
 /* A part in the group now being planned: struct record's `role`, which counts while its `group` is
- * the tape's. Of a step, JOINED: it runs together with a later one. */
-enum role { OUTSIDE, CUT, WHOLE, ROW, SUM_OF_ROWS, LATER, JOINED };
+ * the tape's. Of a step, FUSED: it runs together with a later one. */
+enum role { OUTSIDE, CUT, WHOLE, ROW, SUM_OF_ROWS, LATER, FUSED };
 
-enum { MOST_JOINED = 3 };
+enum { MOST_FUSED = 3 };
 
 /* One record of a group, or an operand that it cuts into blocks. */
 struct step {
     struct record *r, *out; /* what is run, and whose values come of it: the same, or the last of */
-    struct fusion fused;    /* what is joined with it */
-    struct record *joined[MOST_JOINED]; /* the others: r and what stands between; then NULL */
+    struct fusion fused;    /* what comes with it */
+    struct record *fused_records[MOST_FUSED]; /* the others: r and what stands between; then NULL */
     char *data, *slot; /* out's memory in full; where its block goes if it is elided */
     char *sums;        /* of SUM_OF_ROWS: a sum for each chunk but the first */
     enum role role;
@@ -78,7 +78,7 @@ static inline void run_record(ag_tape *tape, struct record *r)
 {
     if (!r->op->forward || (r->op->random && tape->checking))
         return;
-    if (r->sums_rows && rows_of(tape, r) > ROWS)
+    if (r->sums_chunks)
         run_sum_of_rows(tape, r);
     else
         r->op->forward(tape, r);

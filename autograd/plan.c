@@ -1,4 +1,4 @@
-/* Planning what runs by blocks of rows: which records go together, what is joined in one pass, and
+/* Planning what runs by blocks of rows: which records go together, what is fused in one pass, and
  * where values are kept that nobody reads afterwards. */
 #include <string.h>
 
@@ -141,7 +141,7 @@ static bool shadow_operands(ag_tape *tape, const struct record *r)
     return true;
 }
 
-/* ---- What is joined ---- */
+/* ---- What is fused ---- */
 
 /* The step that alone reads x, among the next few after `from`. */
 static struct step *only_reader(const ag_tape *tape, struct step *from, const struct record *x)
@@ -173,7 +173,7 @@ static bool is_gate(const ag_tape *tape, const struct record *r)
 }
 
 /* What may come after a product, in this order; each time the next place in `fused` is taken. */
-static bool join(const ag_tape *tape, struct fusion *fused, const struct step *s)
+static bool fuse(const ag_tape *tape, struct fusion *fused, const struct step *s)
 {
     const struct record *r = s->r, *second = r->inputs == 2 ? input_of(tape, r, 1) : NULL;
     bool sum = r->op == &add_op && r->cut_operands == 1u && is_bias(second, s->row_count);
@@ -192,19 +192,19 @@ static bool join(const ag_tape *tape, struct fusion *fused, const struct step *s
     return true;
 }
 
-/* Joins a product that nobody else reads with what follows on it: a bias, an activation, the slope
+/* Fuses a product that nobody else reads with what follows on it: a bias, an activation, the slope
  * of one. It then runs in the place of the last of these. */
-static bool join_after(ag_tape *tape, struct step *s)
+static bool fuse_after(ag_tape *tape, struct step *s)
 {
     struct step all = *s, *last = s;
-    int joined = 0;
+    int fused = 0;
     for (struct step *next; (next = only_reader(tape, last, last->r)); last = next) {
-        if (next->row_count != s->row_count || !join(tape, &all.fused, next))
+        if (next->row_count != s->row_count || !fuse(tape, &all.fused, next))
             break;
         if (!shadow_operands(tape, last->r))
             return false;
-        all.joined[joined++] = last->r;
-        last->role = JOINED;
+        all.fused_records[fused++] = last->r;
+        last->role = FUSED;
     }
     if (last == s)
         return true;
@@ -221,16 +221,16 @@ static bool join_after(ag_tape *tape, struct step *s)
     return true;
 }
 
-static bool join_all(ag_tape *tape)
+static bool fuse_all(ag_tape *tape)
 {
     struct group *group = tape->plan;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < group->count; i++)
         if (group->step[i].role == ROW && group->step[i].r->op->forward_fused &&
-            !group->step[i].fused.last && !join_after(tape, &group->step[i]))
+            !group->step[i].fused.last && !fuse_after(tape, &group->step[i]))
             return false;
     for (uint32_t i = 0; i < group->count; i++)
-        if (group->step[i].role != JOINED)
+        if (group->step[i].role != FUSED)
             group->step[kept++] = group->step[i];
     group->count = kept;
     return true;
@@ -317,7 +317,8 @@ void bring_home(ag_tape *tape, struct record *input)
  * records that are yet to be repeated have them too. */
 static void clear_shadows(ag_tape *tape)
 {
-    uint32_t end = tape->former > tape->transient.count ? tape->former : tape->transient.count;
+    uint32_t end =
+        tape->repeatable > tape->transient.count ? tape->repeatable : tape->transient.count;
     for (uint32_t i = 1; i < end; i++) {
         struct record *r = &tape->transient.at[i];
         if (r->moved)
@@ -358,7 +359,7 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
      * read for. */
     if (done && walked && group->rows) {
         find_readers(tape, first, end);
-        done = join_all(tape);
+        done = fuse_all(tape);
         number_slots(tape);
         done = done && scratch_grow(tape, &group->slots, SLOTS * group->slot_size);
         if (done)

@@ -13,7 +13,7 @@
 
 static bool may_repeat(const ag_tape *tape)
 {
-    return tape->transient.count < tape->former && !tape->failed;
+    return tape->transient.count < tape->repeatable && !tape->failed;
 }
 
 /* The shape that is asked for becomes that of the result, but for a size that is worked out. */
@@ -82,13 +82,13 @@ ag_tensor repeat(ag_tape *tape, const char *name)
 }
 
 /* The next record is not the one that stands there: it makes room for `count` more. */
-static bool differ(ag_tape *tape)
+static bool stop_repeating(ag_tape *tape)
 {
     struct records *records = &tape->transient;
-    tape->former = 0;
+    tape->repeatable = 0;
     tape->replan = true;
-    if (records->count < tape->again.end)
-        tape->again.y = 0; /* its records are overwritten, or what led to them */
+    if (records->count < tape->last_walk.end)
+        tape->last_walk.y = 0; /* its records are overwritten, or what led to them */
     return records->count < records->capacity || grow_records(tape, records);
 }
 
@@ -111,7 +111,7 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
     uint32_t next = tape->transient.count;
     if (!lasting && may_repeat(tape) && same_leaf(tape, op, name, &shape))
         return repeat(tape, name ? tape->transient.at[next].name : NULL).index;
-    if (tape->failed || !shape_check(tape, op->name, shape) || (!lasting && !differ(tape)))
+    if (tape->failed || !shape_check(tape, op->name, shape) || (!lasting && !stop_repeating(tape)))
         return 0;
     int64_t count = shape_count(&shape);
     char *from = arena->free;
@@ -202,7 +202,7 @@ static ag_tensor append(struct call *call, char *from)
                      ? call->in[0]->data
                      : arena_allocate(tape, &tape->arena, (size_t)count * element_size(tape));
     if (!data || !keep_plan(call) || !scratch_grow(tape, &tape->workspace, call->workspace) ||
-        !differ(tape))
+        !stop_repeating(tape))
         return handle(tape, 0);
     struct record *r = &tape->transient.at[tape->transient.count];
     r->op = call->op;
@@ -216,7 +216,8 @@ static ag_tensor append(struct call *call, char *from)
     r->role = 0;
     r->cut_operands = (uint8_t)cut;
     r->sums_rows = cut && sums_rows;
-    r->worth_blocks = r->elided = r->pinned = r->moved = r->trainable = r->needed = false;
+    r->sums_chunks = r->worth_blocks = r->elided = r->pinned = r->moved = r->trainable = r->needed =
+        false;
     r->name = NULL;
     r->attr = call->attr;
     r->attr.shape = NULL;

@@ -56,7 +56,7 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                       .bytes = sizeof *tape,
                       .dtype = dtype,
                       .warning = default_warning,
-                      .pays = 1e5, /* waking a thread may take some 50 microseconds */
+                      .least_shared = 1e5, /* waking a thread may take some 50 microseconds */
                       .epoch = 1,
                       .transient.count = 1,
                       .lasting.count = 1,
@@ -101,7 +101,7 @@ void ag_tape_reset(ag_tape *tape)
     if (!tape)
         return;
     arena_rewind(&tape->arena);
-    tape->former = tape->transient.count;
+    tape->repeatable = tape->transient.count;
     tape->transient.count = tape->ran = 1;
     tape->notes.count = tape->walks = 0;
     tape->elided = tape->worth_blocks = false;

@@ -46,6 +46,7 @@ struct record {
     uint8_t role;
     uint8_t cut_operands; /* goes row by row: operands cut likewise, a bit for each; 0: does not */
     bool sums_rows;       /* and sums over the rows */
+    bool sums_chunks;     /* which are more than a block */
     bool worth_blocks;    /* and has rows enough to be run in blocks */
     bool elided;          /* its values were not stored */
     bool pinned;          /* somebody looked: they are to be stored */
@@ -113,12 +114,12 @@ struct ag_tape {
     struct records transient, lasting;
     uint32_t ran; /* transient records before this one have been run */
     uint32_t epoch;
-    uint32_t former; /* records before the reset, which so far are repeated; 0: they are not */
-    struct backward again;    /* the walk that may be repeated with them */
-    uint32_t gradients_epoch; /* that of the last ag_backward */
-    uint64_t parameters;      /* counts changes of what is trained */
-    uint64_t clock;           /* counts changes of leaves */
-    uint64_t replayed;        /* the clock at the last replay: records are as new as that */
+    uint32_t repeatable; /* records before the reset, while they are repeated; 0: they are not */
+    struct backward last_walk; /* the walk that may be repeated with them */
+    uint32_t gradients_epoch;  /* that of the last ag_backward */
+    uint64_t parameters;       /* counts changes of what is trained */
+    uint64_t clock;            /* counts changes of leaves */
+    uint64_t replayed;         /* the clock at the last replay: records are as new as that */
     struct arena arena, lasting_arena;
     struct notes notes;
     uint32_t walks, walking; /* backward walks since the reset; the one under way, or 0 */
@@ -131,7 +132,7 @@ struct ag_tape {
     struct scratch partial;   /* one block's part of a sum over rows */
     struct pool *pool;        /* the other threads, once there is work for them */
     int threads;              /* to use at most; 0: as many as there are cores */
-    double pays;              /* nanoseconds of work that are worth sharing */
+    double least_shared;      /* nanoseconds of work that are worth sharing */
     bool sharing;             /* some is being shared: its parts are not shared again */
     struct group *plan;       /* of the records that were last run in blocks */
     uint32_t groups;          /* plans made so far: the number of the last */
@@ -260,7 +261,7 @@ static inline void run_pending(ag_tape *tape)
 /* Is work of about so many nanoseconds worth the trouble of sharing it? */
 static inline bool worth_sharing(const ag_tape *tape, double work)
 {
-    return work >= tape->pays && tape->threads != 1 && !tape->sharing;
+    return work >= tape->least_shared && tape->threads != 1 && !tape->sharing;
 }
 
 /* How many threads there are for such work: 1, or all that the tape may use. */

@@ -3,19 +3,35 @@
 
 #include "ops/ops.h"
 
-/* Whether x, whose record is r, can be the gradient or a state of parameter w: on its tape, and
- * shaped like it. */
-static inline bool is_like(ag_tensor w, const struct record *rw, ag_tensor x,
-                           const struct record *r, const char *who, const char *what)
+/* The record of x if it can be the gradient or a state of parameter w, whose record is r: on its
+ * tape, and shaped like it. NULL with the error. */
+static inline struct record *beside(ag_tensor w, const struct record *r, ag_tensor x,
+                                    const char *who, const char *what)
 {
-    if (r && x.tape == w.tape && shape_equal(&r->shape, &rw->shape))
-        return true;
+    struct record *found = x.tape == w.tape ? find(x) : NULL;
+    if (found && shape_equal(&found->shape, &r->shape))
+        return found;
     ag_fail(w.tape, "%s: the %s must be on the parameter's tape and shaped like it", who, what);
-    return false;
+    return NULL;
+}
+
+/* The same of one that is changed as well. */
+static struct record *state_beside(ag_tensor w, const struct record *r, ag_tensor x,
+                                   const char *who, const char *what)
+{
+    struct record *state = beside(w, r, x, who, what);
+    return state && can_change(x, state, who) ? state : NULL;
+}
+
+static inline bool given(ag_tape *tape, const void *options, const char *who)
+{
+    if (!options)
+        ag_fail(tape, "%s: no options (NULL)", who);
+    return options;
 }
 
 /* What is not finite makes NaN of 0. */
-static bool all_finite(ag_tape *tape, const char *who, const double *options, size_t count)
+static inline bool all_finite(ag_tape *tape, const char *who, const double *options, size_t count)
 {
     double zero = 0.0;
     for (size_t i = 0; i < count; i++)
@@ -75,49 +91,51 @@ static void share_pass(ag_tape *tape, size_t count, struct pass *pass)
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
 {
     static const char who[] = "update_sgd";
-    bool moves = o->momentum != 0.0;
-    const double options[] = {o->rate, o->momentum, o->weight_decay, o->scale};
-    struct record *r = resolve(w, who), *gradient = find(g), *m = moves ? find(velocity) : NULL;
-    if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||
-        (moves && !is_like(w, r, velocity, m, who, "velocity")) ||
-        !all_finite(w.tape, who, options, sizeof options / sizeof *options) ||
-        !can_change(w, r, who) || (moves && !can_change(velocity, m, who)) ||
-        !begin(w.tape, gradient, r))
+    struct record *r = resolve(w, who), *gradient, *m = NULL;
+    if (!r || w.tape->failed || !given(w.tape, o, who))
+        return false;
+    const struct sgd sgd = {o->rate, o->momentum, o->weight_decay, o->scale, o->nesterov};
+    const double options[] = {sgd.rate, sgd.momentum, sgd.weight_decay, sgd.scale};
+    const bool moves = sgd.momentum != 0.0;
+    ag_tape *tape = w.tape;
+    if (!(gradient = beside(w, r, g, who, "gradient")) ||
+        (moves && !(m = state_beside(w, r, velocity, who, "velocity"))) ||
+        !all_finite(tape, who, options, sizeof options / sizeof *options) ||
+        !can_change(w, r, who) || !begin(tape, gradient, r))
         return false;
     if (moves)
-        touch(w.tape, m);
-    const struct sgd sgd = {.rate = o->rate,
-                            .momentum = o->momentum,
-                            .weight_decay = o->weight_decay,
-                            .scale = o->scale,
-                            .nesterov = o->nesterov};
-    size_t count = (size_t)r->count;
+        touch(tape, m);
     void *velocities = moves ? m->data : NULL;
-    if (is_large(w.tape, count))
-        share_pass(w.tape, count,
-                   &(struct pass){w.tape->kernels, &sgd, NULL, r->data, gradient->data, velocities,
-                                  NULL});
+    size_t count = (size_t)r->count;
+    if (is_large(tape, count))
+        share_pass(tape, count,
+                   &(struct pass){.kernels = tape->kernels,
+                                  .sgd = &sgd,
+                                  .w = r->data,
+                                  .g = gradient->data,
+                                  .m = velocities});
     else
-        w.tape->kernels->sgd(count, r->data, gradient->data, velocities, &sgd);
+        tape->kernels->sgd(count, r->data, gradient->data, velocities, &sgd);
     return true;
 }
 
 bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag_adam *o)
 {
     static const char who[] = "update_adam";
+    struct record *r = resolve(w, who), *gradient, *first, *second;
+    if (!r || w.tape->failed || !given(w.tape, o, who))
+        return false;
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
-    struct record *r = resolve(w, who), *gradient = find(g), *first = find(m), *second = find(v);
-    if (!r || w.tape->failed || !is_like(w, r, g, gradient, who, "gradient") ||
-        !is_like(w, r, m, first, who, "first moment") ||
-        !is_like(w, r, v, second, who, "second moment") ||
+    if (!(gradient = beside(w, r, g, who, "gradient")) ||
+        !(first = state_beside(w, r, m, who, "first moment")) ||
+        !(second = state_beside(w, r, v, who, "second moment")) ||
         !all_finite(w.tape, who, options, sizeof options / sizeof *options))
         return false;
     if (o->step < 1) {
         ag_fail(w.tape, "update_adam: steps count from 1");
         return false;
     }
-    if (!can_change(w, r, who) || !can_change(m, first, who) || !can_change(v, second, who) ||
-        !begin(w.tape, gradient, r))
+    if (!can_change(w, r, who) || !begin(w.tape, gradient, r))
         return false;
     touch(w.tape, first);
     touch(w.tape, second);
@@ -133,8 +151,12 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
     size_t count = (size_t)r->count;
     if (is_large(w.tape, count))
         share_pass(w.tape, count,
-                   &(struct pass){w.tape->kernels, NULL, &adam, r->data, gradient->data,
-                                  first->data, second->data});
+                   &(struct pass){.kernels = w.tape->kernels,
+                                  .adam = &adam,
+                                  .w = r->data,
+                                  .g = gradient->data,
+                                  .m = first->data,
+                                  .v = second->data});
     else
         w.tape->kernels->adam(count, r->data, gradient->data, first->data, second->data, &adam);
     return true;

@@ -201,7 +201,7 @@ static void compare(ag_dtype dtype, uint64_t seed)
     ag_trace_nonfinite(single, true);
     if (seed % 2) { /* by three threads, where there is more than one chunk */
         ag_set_threads(blocks, 3);
-        blocks->pays = 0.0;
+        blocks->least_shared = 0.0;
     }
     build(&a, blocks, seed);
     build(&b, single, seed);

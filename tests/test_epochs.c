@@ -115,7 +115,7 @@ static void many_epochs(uint64_t seed, bool record_by_record, struct log *log)
     s.w = drawn(ag_parameter(s.tape, "w", AG_SHAPE(WIDE, 32)), &s.rng);
     if (seed % 2) {
         ag_set_threads(s.tape, 3);
-        s.tape->pays = 0.0;
+        s.tape->least_shared = 0.0;
     }
     bool tanh = false;
     for (int epoch = 0; epoch < EPOCHS; epoch++) {

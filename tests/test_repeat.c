@@ -49,7 +49,7 @@ static void all_ops_repeat(void **state)
             ag_seed(fresh, data);
             graph_build(&g, used, false, seed, data);
             graph_build(&h, fresh, false, seed, data);
-            if (data && !used->former)
+            if (data && !used->repeatable)
                 fail_msg("graph %llu was not repeated", (unsigned long long)seed);
             assert_same_tape(used, fresh, "graph", seed);
             ag_tape_free(fresh);
@@ -231,7 +231,7 @@ static void changed_programs_equal_new_ones(void **state)
             ag_seed(fresh.tape, epoch);
             run(&used, &p);
             run(&fresh, &p);
-            repeated += used.tape->former > 0;
+            repeated += used.tape->repeatable > 0;
             assert_same_tape(used.tape, fresh.tape, "program", number * EPOCHS + epoch);
             char *a = explained(used.tape), *b = explained(fresh.tape);
             assert_string_equal(a, b);

@@ -34,7 +34,7 @@ static ag_tape *tape_of(ag_dtype dtype, int threads)
 {
     ag_tape *tape = ag_tape_new(dtype);
     assert_true(ag_set_threads(tape, threads));
-    tape->pays = 0.0;
+    tape->least_shared = 0.0;
     return tape;
 }
 

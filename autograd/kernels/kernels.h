@@ -91,8 +91,8 @@ struct matmul {
  * the gradient first (clipping). m, v: running state of n elements; sgd without momentum has m
  * NULL. */
 struct sgd {
-    double rate, momentum, dampening, weight_decay, scale;
-    bool nesterov, first; /* first: m has no value yet and becomes g, as in PyTorch */
+    double rate, momentum, weight_decay, scale;
+    bool nesterov;
 };
 
 struct adam {

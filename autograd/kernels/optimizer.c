@@ -3,8 +3,8 @@
 #include "lanes.h"
 
 struct sgd_constants {
-    real rate, momentum, fresh, weight_decay, scale; /* fresh: 1 - dampening */
-    bool nesterov, first;
+    real rate, momentum, weight_decay, scale;
+    bool nesterov;
 };
 
 void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *o)
@@ -12,11 +12,9 @@ void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *o)
     const struct sgd_constants s = {
         .rate = (real)o->rate,
         .momentum = (real)o->momentum,
-        .fresh = (real)(1 - o->dampening),
         .weight_decay = (real)o->weight_decay,
         .scale = (real)o->scale,
         .nesterov = o->nesterov,
-        .first = o->first,
     };
     real *weights = w, *moments = m;
     const real *gradient = g;
@@ -25,7 +23,7 @@ void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *o)
         vec wi = load_part(weights + i, some);
         vec gi = load_part(gradient + i, some) * s.scale + wi * s.weight_decay;
         if (m) {
-            vec mi = s.first ? gi : load_part(moments + i, some) * s.momentum + gi * s.fresh;
+            vec mi = load_part(moments + i, some) * s.momentum + gi;
             store_part(moments + i, mi, some);
             gi = s.nesterov ? gi + mi * s.momentum : mi;
         }
