@@ -220,6 +220,7 @@ static ag_tensor append(struct call *call, char *from)
         false;
     r->name = NULL;
     r->attr = call->attr;
+    r->attr.shape = NULL;
     r->count = count;
     r->shape = call->shape;
     r->shadow = NULL;
@@ -274,6 +275,15 @@ ag_tensor record2(const struct op *op, ag_tensor x, ag_tensor y, const struct at
 ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z)
 {
     return record_call(op, (ag_tensor[]){x, y, z}, 3, NULL);
+}
+
+ag_tensor record_like(ag_tensor like, const struct op *op, ag_tensor x, ag_tensor y)
+{
+    const struct record *r = find(like);
+    struct attributes attr = r->attr;
+    attr.shape = op->shape == shape_asked_for ? &input_of(like.tape, r, 0)->shape : NULL;
+    attr.plan_size = 0;
+    return record_call(op, (ag_tensor[]){x, y}, y.tape ? 2 : 1, &attr);
 }
 
 ag_tensor operand_of(ag_tensor y, int i)

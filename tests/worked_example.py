@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCE = Path(os.environ.get("TAPEGRAD_SOURCE_DIR", Path(__file__).resolve().parent.parent))
 PART = re.compile(r"<!-- insert: (\S+) (before|after): (.*?) -->\n```c\n(.*?)```\n", re.S)
-MOST_LINES = 40
+MOST_LINES = 30
 
 results = []
 

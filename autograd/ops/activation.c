@@ -6,163 +6,76 @@
 
 /* ---- y = sigmoid(x): dy/dx = y(1 - y) ---- */
 
-static const struct op sigmoid_slope_op;
-
-static ag_tensor sigmoid_slope(ag_tensor dy, ag_tensor y)
-{
-    return record2(&sigmoid_slope_op, dy, y, NULL);
-}
-
-/* z = dy y(1 - y): dz/ddy = y(1 - y), dz/dy = dy(1 - 2y). */
+/* z = dy y(1 - y): dz/dy = dy(1 - 2y). */
 static ag_tensor sigmoid_slope_gradient(ag_tensor z, ag_tensor dz, int i)
 {
     ag_tensor dy = operand_of(z, 0), y = operand_of(z, 1);
-    return i == 0 ? sigmoid_slope(dz, y)
+    return i == 0 ? linear_gradient(z, dz, i)
                   : chain(dz, ag_mul(dy, ag_scalar_sub(1.0, ag_mul_scalar(y, 2.0))));
 }
 
 static const struct op sigmoid_slope_op = {
-    .name = "sigmoid_slope",
-    .inputs = 2,
-    .formula = "$x · $y · (1 - $y)",
-    .precedence = PRODUCT,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
+    WRITTEN("sigmoid_slope", 2, "$x · $y · (1 - $y)", PRODUCT),
+    BROADCAST(BINARY_SIGMOID_SLOPE),
     .gradient = sigmoid_slope_gradient,
-    .kernel = BINARY_SIGMOID_SLOPE,
-    .broadcasts = true,
+    .adjoint = &sigmoid_slope_op,
 };
 
 static ag_tensor sigmoid_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
-    return sigmoid_slope(dy, y);
+    return record2(&sigmoid_slope_op, dy, y, NULL);
 }
 
-static const struct op sigmoid_op = {
-    .name = "sigmoid",
-    .inputs = 1,
-    .formula = "sigmoid($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = sigmoid_gradient,
-    .kernel = UNARY_SIGMOID,
-};
-
-ag_tensor ag_sigmoid(ag_tensor x)
-{
-    return record(&sigmoid_op, x, NULL);
-}
+static const struct op sigmoid_op = {CALLED("sigmoid", 1, "$x"), ELEMENTWISE(UNARY_SIGMOID),
+                                     .gradient = sigmoid_gradient};
+RECORDS_1(ag_sigmoid, sigmoid_op)
 
 /* ---- y = tanh(x): dy/dx = 1 - y^2 ---- */
 
-static const struct op tanh_slope_op;
-
-static ag_tensor tanh_slope(ag_tensor dy, ag_tensor y)
-{
-    return record2(&tanh_slope_op, dy, y, NULL);
-}
-
-/* z = dy(1 - y^2): dz/ddy = 1 - y^2, dz/dy = -2 y dy. */
+/* z = dy(1 - y^2): dz/dy = -2 y dy. */
 static ag_tensor tanh_slope_gradient(ag_tensor z, ag_tensor dz, int i)
 {
     ag_tensor dy = operand_of(z, 0), y = operand_of(z, 1);
-    return i == 0 ? tanh_slope(dz, y) : chain(dz, ag_mul(dy, ag_mul_scalar(y, -2.0)));
+    return i == 0 ? linear_gradient(z, dz, i) : chain(dz, ag_mul(dy, ag_mul_scalar(y, -2.0)));
 }
 
 static const struct op tanh_slope_op = {
-    .name = "tanh_slope",
-    .inputs = 2,
-    .formula = "$x · (1 - $y²)",
-    .precedence = PRODUCT,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
+    WRITTEN("tanh_slope", 2, "$x · (1 - $y²)", PRODUCT),
+    BROADCAST(BINARY_TANH_SLOPE),
     .gradient = tanh_slope_gradient,
-    .kernel = BINARY_TANH_SLOPE,
-    .broadcasts = true,
+    .adjoint = &tanh_slope_op,
 };
 
 static ag_tensor tanh_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
-    return tanh_slope(dy, y);
+    return record2(&tanh_slope_op, dy, y, NULL);
 }
 
-static const struct op tanh_op = {
-    .name = "tanh",
-    .inputs = 1,
-    .formula = "tanh($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = tanh_gradient,
-    .kernel = UNARY_TANH,
-};
+static const struct op tanh_op = {CALLED("tanh", 1, "$x"), ELEMENTWISE(UNARY_TANH),
+                                  .gradient = tanh_gradient};
+RECORDS_1(ag_tanh, tanh_op)
 
-ag_tensor ag_tanh(ag_tensor x)
-{
-    return record(&tanh_op, x, NULL);
-}
+/* ---- y = relu(x): dy/dx = 1 where y > 0, else 0; flat in y ---- */
 
-/* ---- y = relu(x): dy/dx = 1 where y > 0, else 0 ---- */
+static const struct op relu_slope_op = {WRITTEN("relu_slope", 2, "$x · ($y > 0)", PRODUCT),
+                                        BROADCAST(BINARY_RELU_SLOPE), LINEAR(&relu_slope_op)};
 
-static const struct op relu_slope_op;
-
-static ag_tensor relu_slope(ag_tensor dy, ag_tensor y)
+static ag_tensor relu_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return record2(&relu_slope_op, dy, y, NULL);
 }
 
-/* z = dy where y > 0: flat in y. */
-static ag_tensor relu_slope_gradient(ag_tensor z, ag_tensor dz, int i)
-{
-    return i == 0 ? relu_slope(dz, operand_of(z, 1)) : NONE;
-}
-
-static const struct op relu_slope_op = {
-    .name = "relu_slope",
-    .inputs = 2,
-    .formula = "$x · ($y > 0)",
-    .precedence = PRODUCT,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
-    .gradient = relu_slope_gradient,
-    .kernel = BINARY_RELU_SLOPE,
-    .broadcasts = true,
-};
-
-static ag_tensor relu_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return relu_slope(dy, y);
-}
-
-static const struct op relu_op = {
-    .name = "relu",
-    .inputs = 1,
-    .formula = "relu($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = relu_gradient,
-    .kernel = UNARY_RELU,
-};
-
-ag_tensor ag_relu(ag_tensor x)
-{
-    return record(&relu_op, x, NULL);
-}
+static const struct op relu_op = {CALLED("relu", 1, "$x"), ELEMENTWISE(UNARY_RELU),
+                                  .gradient = relu_gradient};
+RECORDS_1(ag_relu, relu_op)
 
 /* ---- y = leaky_relu(x): dy/dx = 1 where x > 0, else p ---- */
 
 #define DEFINE_LEAK(real)                                                                          \
-    static void leak_##real(size_t n, const real *x, const real *gate, real slope, real *y)        \
+    static void leak_##real(const struct record *r, const real *x, const real *gate, real *y)      \
     {                                                                                              \
-        for (size_t i = 0; i < n; i++) {                                                           \
+        const real slope = (real)r->attr.p[0];                                                     \
+        for (int64_t i = 0; i < r->count; i++) {                                                   \
             real less = slope * x[i];                                                              \
             y[i] = gate[i] > 0 ? x[i] : less;                                                      \
         }                                                                                          \
@@ -174,37 +87,19 @@ DEFINE_LEAK(double)
 static void leak_forward(ag_tape *tape, const struct record *r)
 {
     const void *x = input_of(tape, r, 0)->data, *gate = input_of(tape, r, r->inputs - 1)->data;
-    if (tape->dtype == AG_F32)
-        leak_float((size_t)r->count, x, gate, (float)r->attr.p[0], r->data);
-    else
-        leak_double((size_t)r->count, x, gate, r->attr.p[0], r->data);
+    OF_ELEMENTS(tape, leak, r, x, gate, r->data);
 }
-
-static const struct op leaky_relu_slope_op;
 
 /* dy and x have one shape. */
-static ag_tensor leaky_relu_slope(ag_tensor dy, ag_tensor x, double slope)
-{
-    return record2(&leaky_relu_slope_op, dy, x, &(struct attributes){.p = {slope}});
-}
-
-static ag_tensor leaky_relu_slope_gradient(ag_tensor z, ag_tensor dz, int i)
-{
-    return i == 0 ? leaky_relu_slope(dz, operand_of(z, 1), find(z)->attr.p[0]) : NONE;
-}
-
 static const struct op leaky_relu_slope_op = {
-    .name = "leaky_relu_slope",
-    .inputs = 2,
-    .formula = "$x · ($y > 0 or $p)",
-    .precedence = PRODUCT,
+    WRITTEN("leaky_relu_slope", 2, "$x · ($y > 0 or $p)", PRODUCT),
     .forward = leak_forward,
-    .gradient = leaky_relu_slope_gradient,
+    LINEAR(&leaky_relu_slope_op),
 };
 
 static ag_tensor leaky_relu_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    return leaky_relu_slope(dy, operand_of(y, i), find(y)->attr.p[0]);
+    return record_like(y, &leaky_relu_slope_op, dy, operand_of(y, 0));
 }
 
 static bool finite_constant(const struct call *call, const char *what)
@@ -219,10 +114,7 @@ static bool leaky_relu_shape(struct call *call)
 }
 
 static const struct op leaky_relu_op = {
-    .name = "leaky_relu",
-    .inputs = 1,
-    .formula = "leaky_relu($x, $p)",
-    .precedence = CALL,
+    CALLED("leaky_relu", 1, "$x, $p"),
     .shape = leaky_relu_shape,
     .forward = leak_forward,
     .gradient = leaky_relu_gradient,
@@ -237,14 +129,16 @@ ag_tensor ag_leaky_relu(ag_tensor x, double slope)
 
 /* e^x - 1 = 2t/(1 - t) with t = tanh(x/2), which does not cancel for x < 0. */
 #define DEFINE_ELU(real)                                                                           \
-    static void elu_##real(const struct kernels *kernels, size_t n, const real *x, real alpha,     \
+    static void elu_##real(const struct kernels *k, const struct record *r, const real *x,         \
                            real *y)                                                                \
     {                                                                                              \
+        const real alpha = (real)r->attr.p[0];                                                     \
+        const size_t n = (size_t)r->count;                                                         \
         for (size_t i = 0; i < n; i++) {                                                           \
             real half = x[i] / 2;                                                                  \
             y[i] = x[i] > 0 ? 0 : half;                                                            \
         }                                                                                          \
-        kernels->unary[UNARY_TANH](n, y, y, NULL);                                                 \
+        k->unary[UNARY_TANH](n, y, y, NULL);                                                       \
         for (size_t i = 0; i < n; i++) {                                                           \
             real falling = alpha * (2 * y[i] / (1 - y[i]));                                        \
             y[i] = x[i] > 0 ? x[i] : falling;                                                      \
@@ -255,11 +149,7 @@ DEFINE_ELU(double)
 
 static void elu_forward(ag_tape *tape, const struct record *r)
 {
-    const void *x = input_of(tape, r, 0)->data;
-    if (tape->dtype == AG_F32)
-        elu_float(tape->kernels, (size_t)r->count, x, (float)r->attr.p[0], r->data);
-    else
-        elu_double(tape->kernels, (size_t)r->count, x, r->attr.p[0], r->data);
+    OF_ELEMENTS(tape, elu, tape->kernels, r, input_of(tape, r, 0)->data, r->data);
 }
 
 static ag_tensor elu_gradient(ag_tensor y, ag_tensor dy, int i)
@@ -275,10 +165,7 @@ static bool elu_shape(struct call *call)
 }
 
 static const struct op elu_op = {
-    .name = "elu",
-    .inputs = 1,
-    .formula = "elu($x, $p)",
-    .precedence = CALL,
+    CALLED("elu", 1, "$x, $p"),
     .shape = elu_shape,
     .forward = elu_forward,
     .gradient = elu_gradient,
@@ -321,10 +208,7 @@ static void softplus_forward(ag_tape *tape, const struct record *r)
         size_t n = count - i < SOFTPLUS_BLOCK ? count - i : SOFTPLUS_BLOCK;
         const void *from = x + i * size;
         void *to = (char *)r->data + i * size;
-        if (tape->dtype == AG_F32)
-            softplus_float(tape->kernels, n, from, to);
-        else
-            softplus_double(tape->kernels, n, from, to);
+        OF_ELEMENTS(tape, softplus, tape->kernels, n, from, to);
     }
 }
 
@@ -334,18 +218,11 @@ static ag_tensor softplus_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 static const struct op softplus_op = {
-    .name = "softplus",
-    .inputs = 1,
-    .formula = "softplus($x)",
-    .precedence = CALL,
+    CALLED("softplus", 1, "$x"),
     .forward = softplus_forward,
     .gradient = softplus_gradient,
 };
-
-ag_tensor ag_softplus(ag_tensor x)
-{
-    return record(&softplus_op, x, NULL);
-}
+RECORDS_1(ag_softplus, softplus_op)
 
 /* ---- Built of others ---- */
 
@@ -368,9 +245,5 @@ ag_tensor ag_gelu_tanh(ag_tensor x)
     return ag_mul(x, ag_sigmoid(u));
 }
 
-static const struct op *const table[] = {
-    &sigmoid_op,    &sigmoid_slope_op,    &tanh_op, &tanh_slope_op, &relu_op, &relu_slope_op,
-    &leaky_relu_op, &leaky_relu_slope_op, &elu_op,  &softplus_op,
-};
-
-const struct op_list activation_ops = {table, sizeof table / sizeof *table};
+OP_LIST(activation_ops, &sigmoid_op, &sigmoid_slope_op, &tanh_op, &tanh_slope_op, &relu_op,
+        &relu_slope_op, &leaky_relu_op, &leaky_relu_slope_op, &elu_op, &softplus_op)

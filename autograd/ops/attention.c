@@ -28,10 +28,7 @@ static bool tril_shape(struct call *call)
 static ag_tensor tril_gradient(ag_tensor y, ag_tensor dy, int i);
 
 static const struct op tril_op = {
-    .name = "tril",
-    .inputs = 1,
-    .formula = "tril($x, $p)",
-    .precedence = CALL,
+    CALLED("tril", 1, "$x, $p"),
     .shape = tril_shape,
     .forward = tril_forward,
     .gradient = tril_gradient,
@@ -44,8 +41,6 @@ static ag_tensor tril(ag_tensor x, double right)
 
 static ag_tensor tril_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)y;
-    (void)i;
     return tril(dy, 0.0);
 }
 
@@ -65,6 +60,4 @@ ag_tensor ag_scaled_dot_product_attention(ag_tensor q, ag_tensor k, ag_tensor v,
     return ag_matmul(ag_dropout(ag_softmax(scores, -1), dropout, true), v);
 }
 
-static const struct op *const table[] = {&tril_op};
-
-const struct op_list attention_ops = {table, sizeof table / sizeof *table};
+OP_LIST(attention_ops, &tril_op)

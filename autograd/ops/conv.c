@@ -12,8 +12,8 @@ static void fill_axes(struct window *window, struct axis like)
         window->axis[i] = like;
 }
 
-/* The operands of something that is made of several ops, to check and complain about them; its tape
- * is NULL on error. */
+/* The operands of something that is made of several ops, to check and complain about them in the
+ * name of op; its tape is NULL on error. */
 static struct call question(const struct op *op, const ag_tensor *x, int inputs)
 {
     struct call call = {.tape = x->tape, .op = op, .inputs = inputs};
@@ -109,113 +109,58 @@ static bool bias_fits(const struct call *call)
 
 static double conv_work(const ag_tape *tape, const struct record *r)
 {
-    (void)tape;
     return convolve_work(r->attr.plan);
+}
+
+/* x, w and y: one of them is the result, op->kernel (an enum convolved), and the operands are the
+ * others: x and w, but y in the place of the one that is the result. */
+static int place_of(int result, int operand)
+{
+    return operand == result ? OUTPUT : operand;
 }
 
 static bool conv_shape(struct call *call)
 {
     const struct convolution *c = call->attr.plan;
-    call->shape = placed_shape(&c->window, c->images, c->groups * c->outputs);
-    call->workspace = convolve_workspace(call->tape, c);
-    return true;
-}
-
-static bool conv_input_shape(struct call *call)
-{
-    const struct convolution *c = call->attr.plan;
-    call->shape = c->x;
-    call->workspace = convolve_workspace(call->tape, c);
-    return true;
-}
-
-static bool conv_weights_shape(struct call *call)
-{
-    const struct convolution *c = call->attr.plan;
-    call->shape = c->w;
+    call->shape = c->shape[call->op->kernel];
     call->workspace = convolve_workspace(call->tape, c);
     return true;
 }
 
 static void conv_forward(ag_tape *tape, const struct record *r)
 {
-    convolve(tape, r->attr.plan, FORWARD, input_of(tape, r, 0)->data, input_of(tape, r, 1)->data,
-             r->data);
-}
-
-static void conv_input_forward(ag_tape *tape, const struct record *r)
-{
-    convolve(tape, r->attr.plan, TO_INPUT, r->data, input_of(tape, r, 1)->data,
-             input_of(tape, r, 0)->data);
-}
-
-static void conv_weights_forward(ag_tape *tape, const struct record *r)
-{
-    convolve(tape, r->attr.plan, TO_WEIGHTS, input_of(tape, r, 0)->data, r->data,
-             input_of(tape, r, 1)->data);
+    int result = r->op->kernel;
+    void *data[CONVOLVED];
+    data[result] = r->data;
+    for (int i = 0; i < 2; i++)
+        data[place_of(result, i)] = input_of(tape, r, i)->data;
+    convolve(tape, r->attr.plan, (enum convolved)result, data);
 }
 
 static const struct op conv_op, conv_input_op, conv_weights_op;
 
-/* With C for conv, X for conv_input and W for conv_weights: y = C(x, w), dx = X(dy, w) and
- * dw = W(x, dy); each is linear in both, so whatever is missing of (x, w, y) is its gradient. */
-static ag_tensor like_plan(const struct op *op, ag_tensor of, ag_tensor x, ag_tensor y)
-{
-    return record2(op, x, y, &(struct attributes){.plan = find(of)->attr.plan});
-}
-
+/* Each is linear in both operands, so whatever is missing of (x, w, y) is its gradient, dy standing
+ * where the result stood. */
 static ag_tensor conv_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    return i ? like_plan(&conv_weights_op, y, operand_of(y, 0), dy)
-             : like_plan(&conv_input_op, y, dy, operand_of(y, 1));
+    static const struct op *const ops[] = {&conv_input_op, &conv_weights_op, &conv_op};
+    int result = find(y)->op->kernel, wanted = place_of(result, i);
+    ag_tensor at[CONVOLVED];
+    at[result] = dy;
+    for (int k = 0; k < 2; k++)
+        at[place_of(result, k)] = operand_of(y, k);
+    return record_like(y, ops[wanted], at[place_of(wanted, 0)], at[place_of(wanted, 1)]);
 }
 
-static ag_tensor conv_input_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return i ? like_plan(&conv_weights_op, y, dy, operand_of(y, 0))
-             : like_plan(&conv_op, y, dy, operand_of(y, 1));
-}
+#define CONVOLUTION(result)                                                                        \
+    .shape = conv_shape, .forward = conv_forward, .work = conv_work, .gradient = conv_gradient,    \
+    .kernel = result
 
-static ag_tensor conv_weights_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return i ? like_plan(&conv_op, y, operand_of(y, 0), dy)
-             : like_plan(&conv_input_op, y, operand_of(y, 1), dy);
-}
-
-static const struct op conv_op = {
-    .name = "conv",
-    .inputs = 2,
-    .formula = "conv($x, $y)",
-    .precedence = CALL,
-    .shape = conv_shape,
-    .forward = conv_forward,
-    .work = conv_work,
-    .gradient = conv_gradient,
-};
-
-/* Of dy and w. */
-static const struct op conv_input_op = {
-    .name = "conv_input",
-    .inputs = 2,
-    .formula = "conv_input($x, $y)",
-    .precedence = CALL,
-    .shape = conv_input_shape,
-    .forward = conv_input_forward,
-    .work = conv_work,
-    .gradient = conv_input_gradient,
-};
-
-/* Of x and dy. */
-static const struct op conv_weights_op = {
-    .name = "conv_weights",
-    .inputs = 2,
-    .formula = "conv_weights($x, $y)",
-    .precedence = CALL,
-    .shape = conv_weights_shape,
-    .forward = conv_weights_forward,
-    .work = conv_work,
-    .gradient = conv_weights_gradient,
-};
+static const struct op conv_op = {CALLED("conv", 2, "$x, $y"), CONVOLUTION(OUTPUT)};
+static const struct op conv_input_op = {CALLED("conv_input", 2, "$x, $y"),
+                                        CONVOLUTION(INPUT)}; /* of dy and w */
+static const struct op conv_weights_op = {CALLED("conv_weights", 2, "$x, $y"),
+                                          CONVOLUTION(WEIGHTS)}; /* of x and dy */
 
 static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, ag_tensor b,
                       ag_conv o)
@@ -230,15 +175,22 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
                                        .padding = o.padding,
                                        .dilation = o.dilation ? o.dilation : 1});
     if (!call.tape || !weights_fit(&call, c.groups, &c.window) || (biased && !bias_fits(&call)))
-        return (ag_tensor){.tape = x.tape};
-    c.x = call.in[0]->shape;
-    c.w = call.in[1]->shape;
-    c.images = c.x.dim[0];
-    c.channels = c.w.dim[1];
-    c.outputs = c.w.dim[0] / c.groups;
-    c.size[0] = count == 1 ? 1 : c.x.dim[2];
-    c.size[1] = c.x.dim[c.x.rank - 1];
-    int64_t outputs = c.w.dim[0];
+        return (ag_tensor){
+            .tape = x.tape,
+        };
+    const ag_shape *sx = &call.in[0]->shape, *sw = &call.in[1]->shape;
+    int64_t outputs = sw->dim[0];
+    c.images = sx->dim[0];
+    c.channels = sw->dim[1];
+    c.outputs = outputs / c.groups;
+    c.size[0] = count == 1 ? 1 : sx->dim[2];
+    c.size[1] = sx->dim[sx->rank - 1];
+    c.kernel = c.window.axis[0].kernel * c.window.axis[1].kernel;
+    c.taps = c.channels * c.kernel;
+    c.places = c.window.axis[0].places * c.window.axis[1].places;
+    c.shape[INPUT] = *sx;
+    c.shape[WEIGHTS] = *sw;
+    c.shape[OUTPUT] = placed_shape(&c.window, c.images, outputs);
     ag_tensor y = record2(&conv_op, x, w, &(struct attributes){.plan = &c, .plan_size = sizeof c});
     if (!biased)
         return y;
@@ -247,14 +199,12 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
 
 ag_tensor ag_conv1d(ag_tensor x, ag_tensor w, ag_tensor b, ag_conv options)
 {
-    static const struct op named = {.name = "conv1d"};
-    return conv(&named, 1, x, w, b, options);
+    return conv(&(struct op){.name = "conv1d"}, 1, x, w, b, options);
 }
 
 ag_tensor ag_conv2d(ag_tensor x, ag_tensor w, ag_tensor b, ag_conv options)
 {
-    static const struct op named = {.name = "conv2d"};
-    return conv(&named, 2, x, w, b, options);
+    return conv(&(struct op){.name = "conv2d"}, 2, x, w, b, options);
 }
 
 /* ---- Pooling ---- */
@@ -275,52 +225,42 @@ static bool pool_window(const struct op *op, int count, ag_tensor x, ag_pool o,
                   (long long)o.padding, (long long)o.kernel);
 }
 
-/* The axes of unfolded windows. */
-enum { BATCH, CHANNEL, KERNEL_Y, KERNEL_X, PLACE_Y, PLACE_X, UNFOLDED };
-
-/* The windows of x (N, C, H, W) with their axes in that order, in that shape. */
-static ag_tensor windows(ag_tensor x, const struct axis *axis, const int *order, ag_shape shape)
+/* The windows of x (N, C, H, W), (N, C, kernel, places), each of two axes, in that shape. */
+static ag_tensor windows(ag_tensor x, const struct axis *a, ag_shape shape)
 {
-    ag_shape width = AG_SHAPE(0, 0, axis[0].padding, axis[1].padding);
+    ag_shape width = AG_SHAPE(0, 0, a[0].padding, a[1].padding);
     ag_tensor padded = ag_pad(x, width, width, 0.0);
-    ag_shape s = ag_shape_of(padded), view = {.rank = UNFOLDED};
-    ptrdiff_t row = (ptrdiff_t)s.dim[3], plane = row * (ptrdiff_t)s.dim[2], stride[UNFOLDED];
-    const int64_t size[] = {s.dim[0],       s.dim[1],       axis[0].kernel,
-                            axis[1].kernel, axis[0].places, axis[1].places};
-    const ptrdiff_t step[] = {plane * (ptrdiff_t)s.dim[1],       plane,
-                              row * (ptrdiff_t)axis[0].dilation, (ptrdiff_t)axis[1].dilation,
-                              row * (ptrdiff_t)axis[0].stride,   (ptrdiff_t)axis[1].stride};
-    for (int i = 0; i < UNFOLDED; i++) {
-        view.dim[i] = size[order[i]];
-        stride[i] = step[order[i]];
-    }
+    ag_shape s = ag_shape_of(padded);
+    ptrdiff_t row = (ptrdiff_t)s.dim[3], plane = row * (ptrdiff_t)s.dim[2];
+    ag_shape view =
+        AG_SHAPE(s.dim[0], s.dim[1], a[0].kernel, a[1].kernel, a[0].places, a[1].places);
+    const ptrdiff_t stride[] = {plane * (ptrdiff_t)s.dim[1],    plane,
+                                row * (ptrdiff_t)a[0].dilation, (ptrdiff_t)a[1].dilation,
+                                row * (ptrdiff_t)a[0].stride,   (ptrdiff_t)a[1].stride};
     return unfold(padded, &view, stride, shape);
 }
 
 static ag_tensor average(const struct op *op, int count, ag_tensor x, ag_pool options)
 {
-    static const int order[] = {BATCH, CHANNEL, KERNEL_Y, KERNEL_X, PLACE_Y, PLACE_X};
     struct window window;
     if (!pool_window(op, count, x, options, &window))
         return (ag_tensor){.tape = x.tape};
     const struct axis *a = window.axis;
     ag_shape s = ag_shape_of(x), result = placed_shape(&window, s.dim[0], s.dim[1]);
     ag_tensor side_by_side =
-        windows(as_image(x), a, order,
+        windows(as_image(x), a,
                 AG_SHAPE(s.dim[0], s.dim[1], a[0].kernel * a[1].kernel, a[0].places * a[1].places));
     return ag_reshape(ag_mean_axes(side_by_side, AG_AXES(2), false), result);
 }
 
 ag_tensor ag_avg_pool1d(ag_tensor x, ag_pool options)
 {
-    static const struct op named = {.name = "avg_pool1d"};
-    return average(&named, 1, x, options);
+    return average(&(struct op){.name = "avg_pool1d"}, 1, x, options);
 }
 
 ag_tensor ag_avg_pool2d(ag_tensor x, ag_pool options)
 {
-    static const struct op named = {.name = "avg_pool2d"};
-    return average(&named, 2, x, options);
+    return average(&(struct op){.name = "avg_pool2d"}, 2, x, options);
 }
 
 /* What the window at a place covers of an axis. */
@@ -344,57 +284,45 @@ static inline struct span window_span(const struct axis *a, int64_t size, int64_
             }                                                                                      \
         return best;                                                                               \
     }                                                                                              \
-    static void pool_##real(const struct axis *a, const int64_t *size, const real *v,              \
-                            const real *x, real *y, bool put)                                      \
+    static void pool_##real(const struct axis *a, const int64_t *size, int64_t images,             \
+                            const real *v, const real *x, real *y, bool put)                       \
     {                                                                                              \
-        for (int64_t i = 0, out = 0; i < a[0].places; i++)                                         \
-            for (int64_t k = 0; k < a[1].places; k++, out++) {                                     \
-                struct span row = window_span(&a[0], size[0], i);                                  \
-                struct span col = window_span(&a[1], size[1], k);                                  \
-                int64_t first = row.begin * size[1] + col.begin;                                   \
-                int64_t rows = row.end - row.begin, cols = col.end - col.begin;                    \
-                int64_t best = rows == 2 && cols == 2                                              \
-                                   ? largest_##real(x + first, 2, 2, size[1])                      \
-                                   : largest_##real(x + first, rows, cols, size[1]);               \
-                if (put)                                                                           \
-                    y[first + best] += v[out];                                                     \
-                else                                                                               \
-                    y[out] = v[first + best];                                                      \
-            }                                                                                      \
+        int64_t plane = size[0] * size[1];                                                         \
+        for (; images--; x += plane, y += put ? plane : 0, v += put ? 0 : plane)                   \
+            for (int64_t i = 0; i < a[0].places; i++)                                              \
+                for (int64_t k = 0; k < a[1].places; k++) {                                        \
+                    struct span row = window_span(&a[0], size[0], i);                              \
+                    struct span col = window_span(&a[1], size[1], k);                              \
+                    int64_t first = row.begin * size[1] + col.begin;                               \
+                    int64_t rows = row.end - row.begin, cols = col.end - col.begin;                \
+                    int64_t best = rows == 2 && cols == 2                                          \
+                                       ? largest_##real(x + first, 2, 2, size[1])                  \
+                                       : largest_##real(x + first, rows, cols, size[1]);           \
+                    if (put)                                                                       \
+                        y[first + best] += *v++;                                                   \
+                    else                                                                           \
+                        *y++ = v[first + best];                                                    \
+                }                                                                                  \
     }
 
 DEFINE_POOL(float)
 DEFINE_POOL(double)
 
+static const struct op max_put_op, max_pick_op;
+
 /* Of v (the first operand), what stands where x (the last) is largest, or the reverse: put there.
  */
-static void pool(ag_tape *tape, const struct record *r, bool put)
+static void pool_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *v = input_of(tape, r, 0), *x = input_of(tape, r, r->inputs - 1);
     const struct window *window = r->attr.plan;
-    const struct axis *a = window->axis;
     const int64_t *dim = x->shape.dim + x->shape.rank - 2;
     const int64_t size[2] = {window->count == 1 ? 1 : dim[0], dim[1]};
-    int64_t plane = size[0] * size[1], pooled = a[0].places * a[1].places;
-    int64_t v_step = put ? pooled : plane, y_step = put ? plane : pooled;
-    for (int64_t i = 0; i < x->count / plane; i++)
-        if (tape->dtype == AG_F32)
-            pool_float(a, size, (const float *)v->data + i * v_step,
-                       (const float *)x->data + i * plane, (float *)r->data + i * y_step, put);
-        else
-            pool_double(a, size, (const double *)v->data + i * v_step,
-                        (const double *)x->data + i * plane, (double *)r->data + i * y_step, put);
-}
-
-static void pick_forward(ag_tape *tape, const struct record *r)
-{
-    pool(tape, r, false);
-}
-
-static void put_forward(ag_tape *tape, const struct record *r)
-{
-    tape->kernels->fill((size_t)r->count, 0.0, r->data);
-    pool(tape, r, true);
+    int64_t images = x->count / (size[0] * size[1]);
+    bool put = r->op == &max_put_op;
+    if (put)
+        tape->kernels->fill((size_t)r->count, 0.0, r->data);
+    OF_ELEMENTS(tape, pool, window->axis, size, images, v->data, x->data, r->data, put);
 }
 
 static bool placed_by_plan(struct call *call)
@@ -404,55 +332,31 @@ static bool placed_by_plan(struct call *call)
     return true;
 }
 
-static bool like_second(struct call *call)
+static ag_tensor max_pool_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    call->shape = call->in[1]->shape;
-    return true;
-}
-
-static const struct op max_put_op, max_pick_op;
-
-/* Which element is largest does not change with the second operand. */
-static ag_tensor pick_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    struct attributes attr = {.plan = find(y)->attr.plan};
-    return i ? NONE : record2(&max_put_op, dy, operand_of(y, find(y)->inputs - 1), &attr);
-}
-
-static ag_tensor put_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    struct attributes attr = {.plan = find(y)->attr.plan};
-    return i ? NONE : record2(&max_pick_op, dy, operand_of(y, 1), &attr);
+    return record_like(y, &max_put_op, dy, operand_of(y, 0));
 }
 
 static const struct op max_pool_op = {
-    .name = "max_pool",
-    .inputs = 1,
-    .formula = "max_pool($x)",
-    .precedence = CALL,
+    CALLED("max_pool", 1, "$x"),
     .shape = placed_by_plan,
-    .forward = pick_forward,
-    .gradient = pick_gradient,
+    .forward = pool_forward,
+    .gradient = max_pool_gradient,
 };
 
+/* Which element is largest does not change with the second operand. */
 static const struct op max_pick_op = {
-    .name = "max_pick",
-    .inputs = 2,
-    .formula = "max_pick($x, $y)",
-    .precedence = CALL,
+    CALLED("max_pick", 2, "$x, $y"),
     .shape = placed_by_plan,
-    .forward = pick_forward,
-    .gradient = pick_gradient,
+    .forward = pool_forward,
+    LINEAR(&max_put_op),
 };
 
 static const struct op max_put_op = {
-    .name = "max_put",
-    .inputs = 2,
-    .formula = "max_put($x, $y)",
-    .precedence = CALL,
-    .shape = like_second,
-    .forward = put_forward,
-    .gradient = put_gradient,
+    CALLED("max_put", 2, "$x, $y"),
+    .shape = shape_asked_for,
+    .forward = pool_forward,
+    LINEAR(&max_pick_op),
 };
 
 static ag_tensor maximum(const struct op *op, int count, ag_tensor x, ag_pool options)
@@ -467,17 +371,13 @@ static ag_tensor maximum(const struct op *op, int count, ag_tensor x, ag_pool op
 
 ag_tensor ag_max_pool1d(ag_tensor x, ag_pool options)
 {
-    static const struct op named = {.name = "max_pool1d"};
-    return maximum(&named, 1, x, options);
+    return maximum(&(struct op){.name = "max_pool1d"}, 1, x, options);
 }
 
 ag_tensor ag_max_pool2d(ag_tensor x, ag_pool options)
 {
-    static const struct op named = {.name = "max_pool2d"};
-    return maximum(&named, 2, x, options);
+    return maximum(&(struct op){.name = "max_pool2d"}, 2, x, options);
 }
 
-static const struct op *const table[] = {&conv_op,     &conv_input_op, &conv_weights_op,
-                                         &max_pool_op, &max_pick_op,   &max_put_op};
-
-const struct op_list conv_ops = {table, sizeof table / sizeof *table};
+OP_LIST(conv_ops, &conv_op, &conv_input_op, &conv_weights_op, &max_pool_op, &max_pick_op,
+        &max_put_op)

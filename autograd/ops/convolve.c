@@ -14,98 +14,17 @@
 
 enum { CACHED = 384 << 10 }; /* bytes of windows side by side */
 
-/* ---- Runs of elements ---- */
-
-/* Some elements, and how far each is from the next. */
-struct run_of {
-    void *at;
-    ptrdiff_t step;
-};
-
-struct loops {
-    void (*clear)(size_t n, struct run_of x);
-    void (*copy)(size_t n, struct run_of x, struct run_of y);
-    void (*add)(size_t n, double factor, struct run_of x, struct run_of y); /* y += factor * x */
-    double (*dot)(size_t n, const void *x, const void *y);
-};
-
-enum { LANES = 16 };
-
-#define DEFINE_LOOPS(real)                                                                         \
-    static void clear_##real(size_t n, struct run_of x)                                            \
-    {                                                                                              \
-        real *to = x.at;                                                                           \
-        for (size_t i = 0; i < n; i++, to += x.step)                                               \
-            *to = 0;                                                                               \
-    }                                                                                              \
-    static void copy_##real(size_t n, struct run_of x, struct run_of y)                            \
-    {                                                                                              \
-        const real *from = x.at;                                                                   \
-        real *to = y.at;                                                                           \
-        if (x.step == 1 && y.step == 1)                                                            \
-            memcpy(to, from, n * sizeof *to);                                                      \
-        else                                                                                       \
-            for (size_t i = 0; i < n; i++, from += x.step, to += y.step)                           \
-                *to = *from;                                                                       \
-    }                                                                                              \
-    static void add_##real(size_t n, double factor, struct run_of x, struct run_of y)              \
-    {                                                                                              \
-        const real *restrict from = x.at, f = (real)factor;                                        \
-        real *restrict to = y.at;                                                                  \
-        if (x.step == 1 && y.step == 1)                                                            \
-            for (size_t i = 0; i < n; i++)                                                         \
-                to[i] += f * from[i];                                                              \
-        else                                                                                       \
-            for (size_t i = 0; i < n; i++, from += x.step, to += y.step)                           \
-                *to += f * *from;                                                                  \
-    }                                                                                              \
-    static double dot_##real(size_t n, const void *x, const void *y)                               \
-    {                                                                                              \
-        const real *a = x, *b = y;                                                                 \
-        real lane[LANES] = {0};                                                                    \
-        double sum = 0.0;                                                                          \
-        for (; n >= LANES; n -= LANES, a += LANES, b += LANES)                                     \
-            for (int i = 0; i < LANES; i++)                                                        \
-                lane[i] += a[i] * b[i];                                                            \
-        for (size_t i = 0; i < n; i++)                                                             \
-            lane[i] += a[i] * b[i];                                                                \
-        for (int i = 0; i < LANES; i++)                                                            \
-            sum += (double)lane[i];                                                                \
-        return sum;                                                                                \
-    }                                                                                              \
-    static const struct loops loops_##real = {clear_##real, copy_##real, add_##real, dot_##real};
-
-DEFINE_LOOPS(float)
-DEFINE_LOOPS(double)
-
 /* ---- The work of one thread ---- */
 
 struct work {
     ag_tape *tape;
     const struct convolution *c;
     const struct axis *axis;
-    const struct kernels *kernels;
-    const struct loops *loops;
-    enum convolved what;
-    char *x, *w, *y;   /* one of them is the result, the others are only read */
-    ptrdiff_t element; /* bytes */
+    enum convolved result;
+    char *data[CONVOLVED]; /* the result is written, the others are only read */
+    ptrdiff_t element;     /* bytes */
     char *windows, *workspace;
 };
-
-static int64_t places_of(const struct convolution *c)
-{
-    return c->window.axis[0].places * c->window.axis[1].places;
-}
-
-static int64_t kernel_of(const struct convolution *c)
-{
-    return c->window.axis[0].kernel * c->window.axis[1].kernel;
-}
-
-static int64_t taps_of(const struct convolution *c)
-{
-    return c->channels * kernel_of(c);
-}
 
 static bool depthwise(const struct convolution *c)
 {
@@ -116,8 +35,7 @@ static bool depthwise(const struct convolution *c)
 static bool pointwise(const struct convolution *c)
 {
     const struct axis *a = c->window.axis;
-    return kernel_of(c) == 1 && a[0].stride == 1 && a[1].stride == 1 && !a[0].padding &&
-           !a[1].padding;
+    return c->kernel == 1 && a[0].stride == 1 && a[1].stride == 1 && !a[0].padding && !a[1].padding;
 }
 
 /* Element `index` of something, counted in planes of so many elements. */
@@ -173,40 +91,39 @@ static struct tap make_tap(const struct work *k, int64_t number, int64_t first, 
     return t;
 }
 
-/* Zeros where the tap is not within the image. */
+/* Zeros where the tap is not within the image: rows, and column by column beside it. */
 static void clear_outside(const struct work *k, const struct tap *t, char *tap)
 {
+    static const double zero;
     ptrdiff_t row = (ptrdiff_t)t->cols * k->element;
+    char *inside = tap + t->y.begin * row;
+    struct block b = {.cols = (size_t)(t->y.end - t->y.begin), .to = {1, (ptrdiff_t)t->cols}};
     memset(tap, 0, (size_t)(t->y.begin * row));
     memset(tap + t->y.end * row, 0, (size_t)((t->rows - t->y.end) * row));
-    for (int64_t i = 0; i < t->cols && t->y.begin < t->y.end; i++)
-        if (i < t->x.begin || i >= t->x.end)
-            k->loops->clear((size_t)(t->y.end - t->y.begin),
-                            (struct run_of){tap + t->y.begin * row + i * k->element, t->cols});
+    if ((b.rows = (size_t)t->x.begin))
+        move_block(k->tape, &b, &zero, inside);
+    if ((b.rows = (size_t)(t->cols - t->x.end)))
+        move_block(k->tape, &b, &zero, inside + t->x.end * k->element);
 }
 
 /* What the tap sees of an image goes to `tap`, (rows, cols); or back, added up. */
 static void move_tap(const struct work *k, const struct tap *t, char *image, char *tap, bool back)
 {
-    struct run_of here = {tap + (t->y.begin * t->cols + t->x.begin) * k->element, 1};
-    struct run_of there = {image + t->first * k->element, (ptrdiff_t)k->axis[1].stride};
+    struct steps here = {(ptrdiff_t)t->cols, 1}, there = {t->row, (ptrdiff_t)k->axis[1].stride};
+    struct block b = {(size_t)t->runs, (size_t)t->length, back ? here : there, back ? there : here,
+                      back};
+    char *inside = tap + (t->y.begin * t->cols + t->x.begin) * k->element;
+    char *seen = image + t->first * k->element;
     if (back && t->runs == 1)
         clear_outside(k, t, tap);
-    for (int64_t i = 0; i < t->runs; i++) {
-        if (back)
-            k->loops->add((size_t)t->length, 1.0, here, there);
-        else
-            k->loops->copy((size_t)t->length, there, here);
-        here.at = (char *)here.at + t->cols * k->element;
-        there.at = (char *)there.at + t->row * k->element;
-    }
+    move_block(k->tape, &b, back ? inside : seen, back ? seen : inside);
     if (!back)
         clear_outside(k, t, tap);
 }
 
 static void move_windows(const struct work *k, int64_t first, int64_t rows, char *images, bool back)
 {
-    int64_t taps = kernel_of(k->c), image = k->c->size[0] * k->c->size[1];
+    int64_t taps = k->c->kernel, image = k->c->size[0] * k->c->size[1];
     for (int64_t i = 0; i < taps; i++) {
         struct tap t = make_tap(k, i, first, rows);
         for (int64_t channel = 0; channel < k->c->channels; channel++)
@@ -219,7 +136,7 @@ static void move_windows(const struct work *k, int64_t first, int64_t rows, char
 static int64_t rows_at_once(const struct convolution *c, size_t element)
 {
     const struct axis *a = c->window.axis;
-    int64_t rows = CACHED / (taps_of(c) * a[1].places * (int64_t)element);
+    int64_t rows = CACHED / (c->taps * a[1].places * (int64_t)element);
     return rows >= a[0].places || pointwise(c) ? a[0].places : rows < 1 ? 1 : rows;
 }
 
@@ -228,8 +145,8 @@ static int64_t rows_at_once(const struct convolution *c, size_t element)
 static void convolve_rows(const struct work *k, int64_t first, int64_t rows, char *x, char *w,
                           char *y, int64_t outputs, bool more)
 {
-    size_t n = (size_t)(rows * k->axis[1].places), taps = (size_t)taps_of(k->c);
-    size_t all = (size_t)places_of(k->c);
+    size_t n = (size_t)(rows * k->axis[1].places), taps = (size_t)k->c->taps;
+    size_t all = (size_t)k->c->places;
     bool as_it_is = pointwise(k->c);
     char *windows = as_it_is ? x : k->windows;
     y += first * (ptrdiff_t)k->axis[1].places * k->element;
@@ -244,7 +161,7 @@ static void convolve_rows(const struct work *k, int64_t first, int64_t rows, cha
                        .ldc = all,
                        .activation = UNARY_COUNT,
                        .workspace = k->workspace};
-    if (k->what == TO_INPUT) { /* windows = wᵀ @ y */
+    if (k->result == INPUT) { /* windows = wᵀ @ y */
         p.m = taps;
         p.k = (size_t)outputs;
         p.a_transposed = true;
@@ -252,12 +169,12 @@ static void convolve_rows(const struct work *k, int64_t first, int64_t rows, cha
         p.ldb = all;
         p.c = windows;
         p.ldc = n;
-        k->kernels->matmul(&p);
+        k->tape->kernels->matmul(&p);
         if (!as_it_is)
             move_windows(k, first, rows, x, true);
         return;
     }
-    if (k->what == TO_WEIGHTS) { /* w = y @ windowsᵀ, added up */
+    if (k->result == WEIGHTS) { /* w = y @ windowsᵀ, added up */
         p.n = taps;
         p.k = n;
         p.a = y;
@@ -269,7 +186,7 @@ static void convolve_rows(const struct work *k, int64_t first, int64_t rows, cha
     }
     if (!as_it_is)
         move_windows(k, first, rows, x, false);
-    k->kernels->matmul(&p);
+    k->tape->kernels->matmul(&p);
 }
 
 /* Outputs from ... to-1 of a group of an image. `more`: w has already some of what comes. */
@@ -278,11 +195,11 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
 {
     const struct convolution *c = k->c;
     int64_t number = image * c->groups + group, size = c->size[0] * c->size[1];
-    char *x = plane(k, k->x, number * c->channels, size);
-    char *y = plane(k, k->y, number * c->outputs + from, places_of(c));
-    char *w = plane(k, k->w, group * c->outputs + from, taps_of(c));
+    char *x = plane(k, k->data[INPUT], number * c->channels, size);
+    char *y = plane(k, k->data[OUTPUT], number * c->outputs + from, c->places);
+    char *w = plane(k, k->data[WEIGHTS], group * c->outputs + from, c->taps);
     int64_t at_once = rows_at_once(c, (size_t)k->element), all = k->axis[0].places;
-    if (k->what == TO_INPUT && !pointwise(c))
+    if (k->result == INPUT && !pointwise(c))
         memset(x, 0, (size_t)(c->channels * size) * (size_t)k->element);
     for (int64_t first = 0; first < all; first += at_once)
         convolve_rows(k, first, all - first < at_once ? all - first : at_once, x, w, y, to - from,
@@ -312,45 +229,61 @@ static void lay_out(const struct work *k, const struct grid *g, char *grid, char
 {
     const struct axis *a = k->axis;
     int64_t rows = places ? a[0].places : k->c->size[0], n = places ? a[1].places : k->c->size[1];
-    ptrdiff_t step = places ? (ptrdiff_t)a[1].stride : 1;
-    ptrdiff_t row = (ptrdiff_t)(places ? a[0].stride * g->cols : g->cols) * k->element;
+    struct steps in_grid = {(ptrdiff_t)(places ? a[0].stride * g->cols : g->cols),
+                            places ? (ptrdiff_t)a[1].stride : 1},
+                 in_image = {(ptrdiff_t)n, 1};
+    struct block b = {(size_t)rows, (size_t)n, out ? in_grid : in_image, out ? in_image : in_grid,
+                      false};
     if (!places)
         grid += (ptrdiff_t)(a[0].padding * g->cols + a[1].padding) * k->element;
-    for (int64_t i = 0; i < rows; i++, grid += row, image += (ptrdiff_t)n * k->element) {
-        struct run_of inner = {grid, step}, outer = {image, 1};
-        k->loops->copy((size_t)n, out ? inner : outer, out ? outer : inner);
+    move_block(k->tape, &b, out ? grid : image, out ? image : grid);
+}
+
+enum { LANES = 16 };
+
+/* One tap w over n elements: y += w x, x += w y, or what w is of them, added to it with `more`. */
+#define DEFINE_TAP(real)                                                                           \
+    static void add_##real(size_t n, real w, const real *restrict x, real *restrict y)             \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++)                                                             \
+            y[i] += w * x[i];                                                                      \
+    }                                                                                              \
+    static double dot_##real(size_t n, const real *x, const real *y)                               \
+    {                                                                                              \
+        real lane[LANES] = {0};                                                                    \
+        double sum = 0.0;                                                                          \
+        for (; n >= LANES; n -= LANES, x += LANES, y += LANES)                                     \
+            for (int i = 0; i < LANES; i++)                                                        \
+                lane[i] += x[i] * y[i];                                                            \
+        for (size_t i = 0; i < n; i++)                                                             \
+            lane[i] += x[i] * y[i];                                                                \
+        for (int i = 0; i < LANES; i++)                                                            \
+            sum += (double)lane[i];                                                                \
+        return sum;                                                                                \
+    }                                                                                              \
+    static void tap_##real(enum convolved result, size_t n, real *x, real *w, real *y, bool more)  \
+    {                                                                                              \
+        if (result == OUTPUT)                                                                      \
+            add_##real(n, *w, x, y);                                                               \
+        else if (result == INPUT)                                                                  \
+            add_##real(n, *w, y, x);                                                               \
+        else                                                                                       \
+            *w = (real)(dot_##real(n, x, y) + (more ? (double)*w : 0.0));                          \
     }
-}
 
-static double number_at(const struct work *k, const char *at)
-{
-    return k->element == sizeof(float) ? (double)*(const float *)(const void *)at
-                                       : *(const double *)(const void *)at;
-}
-
-static void set_number(const struct work *k, char *at, double value)
-{
-    if (k->element == sizeof(float))
-        *(float *)(void *)at = (float)value;
-    else
-        *(double *)(void *)at = value;
-}
+DEFINE_TAP(float)
+DEFINE_TAP(double)
 
 /* One pass over the grids for each tap. */
 static void depthwise_taps(const struct work *k, const struct grid *g, char *image, char *places,
                            char *w, bool more)
 {
     const struct axis *a = k->axis;
-    for (int64_t i = 0; i < kernel_of(k->c); i++, w += k->element) {
-        ptrdiff_t tap = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
-                                    i % a[1].kernel * a[1].dilation);
-        struct run_of x = {image + tap * k->element, 1}, y = {places, 1};
-        if (k->what == FORWARD)
-            k->loops->add(g->extent, number_at(k, w), x, y);
-        else if (k->what == TO_INPUT)
-            k->loops->add(g->extent, number_at(k, w), y, x);
-        else
-            set_number(k, w, k->loops->dot(g->extent, x.at, y.at) + (more ? number_at(k, w) : 0.0));
+    for (int64_t i = 0; i < k->c->kernel; i++, w += k->element) {
+        ptrdiff_t first = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
+                                      i % a[1].kernel * a[1].dilation);
+        void *x = image + first * k->element;
+        OF_ELEMENTS(k->tape, tap, k->result, g->extent, x, (void *)w, (void *)places, more);
     }
 }
 
@@ -362,23 +295,23 @@ static void depthwise_group(const struct work *k, int64_t image, int64_t channel
     struct grid g = grid_of(c);
     size_t bytes = (size_t)(g.rows * g.cols * k->element);
     int64_t number = image * c->groups + channel;
-    char *x = plane(k, k->x, number, c->size[0] * c->size[1]);
+    char *x = plane(k, k->data[INPUT], number, c->size[0] * c->size[1]);
     char *image_grid = k->windows, *place_grid = k->windows + bytes;
     memset(image_grid, 0, 2 * bytes);
-    if (k->what != TO_INPUT)
+    if (k->result != INPUT)
         lay_out(k, &g, image_grid, x, false, false);
     for (int64_t o = from; o < to; o++) {
-        char *y = plane(k, k->y, number * c->outputs + o, places_of(c));
-        char *w = plane(k, k->w, channel * c->outputs + o, taps_of(c));
-        if (k->what != FORWARD)
+        char *y = plane(k, k->data[OUTPUT], number * c->outputs + o, c->places);
+        char *w = plane(k, k->data[WEIGHTS], channel * c->outputs + o, c->taps);
+        if (k->result != OUTPUT)
             lay_out(k, &g, place_grid, y, true, false);
         else if (o > from)
             memset(place_grid, 0, bytes);
         depthwise_taps(k, &g, image_grid, place_grid, w, more);
-        if (k->what == FORWARD)
+        if (k->result == OUTPUT)
             lay_out(k, &g, place_grid, y, true, true);
     }
-    if (k->what == TO_INPUT)
+    if (k->result == INPUT)
         lay_out(k, &g, image_grid, x, false, true);
 }
 
@@ -388,7 +321,7 @@ static size_t windows_bytes(const struct convolution *c, size_t element)
 {
     struct grid g = grid_of(c);
     int64_t count = depthwise(c) ? 2 * g.rows * g.cols
-                                 : rows_at_once(c, element) * c->window.axis[1].places * taps_of(c);
+                                 : rows_at_once(c, element) * c->window.axis[1].places * c->taps;
     return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
 }
 
@@ -396,7 +329,7 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 {
     const struct kernels *k = tape->kernels;
     size_t n = (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
-    size_t taps = (size_t)taps_of(c), outputs = (size_t)c->outputs;
+    size_t taps = (size_t)c->taps, outputs = (size_t)c->outputs;
     const size_t sizes[] = {k->matmul_workspace(outputs, n, taps),
                             k->matmul_workspace(taps, n, outputs),
                             k->matmul_workspace(outputs, taps, n)};
@@ -409,7 +342,7 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 double convolve_work(const struct convolution *c)
 {
     double products =
-        (double)c->images * (double)(c->groups * c->outputs * taps_of(c)) * (double)places_of(c);
+        (double)c->images * (double)(c->groups * c->outputs * c->taps) * (double)c->places;
     return (depthwise(c) ? 0.12 : 0.025) * products;
 }
 
@@ -419,7 +352,7 @@ static void convolve_share(void *context, size_t first, size_t count, int thread
 {
     struct work k = *(const struct work *)context;
     const struct convolution *c = k.c;
-    bool weights = k.what == TO_WEIGHTS;
+    bool weights = k.result == WEIGHTS;
     int64_t begin = (int64_t)first, end = begin + (int64_t)count, outputs = c->outputs;
     k.windows = workspace_of(k.tape, thread);
     k.workspace = k.windows + windows_bytes(c, (size_t)k.element);
@@ -435,21 +368,16 @@ static void convolve_share(void *context, size_t first, size_t count, int thread
         }
 }
 
-void convolve(ag_tape *tape, const struct convolution *c, enum convolved what, void *x, void *w,
-              void *y)
+void convolve(ag_tape *tape, const struct convolution *c, enum convolved result, void *const *data)
 {
     struct work k = {.tape = tape,
                      .c = c,
                      .axis = c->window.axis,
-                     .kernels = tape->kernels,
-                     .loops = tape->dtype == AG_F32 ? &loops_float : &loops_double,
-                     .what = what,
-                     .x = x,
-                     .w = w,
-                     .y = y,
+                     .result = result,
+                     .data = {data[INPUT], data[WEIGHTS], data[OUTPUT]},
                      .element = (ptrdiff_t)element_size(tape)};
     int threads = threads_for(tape, convolve_work(c));
     threads = threads > 1 ? give_workspaces(tape, threads, tape->workspace.size) : 1;
-    int64_t n = what == TO_WEIGHTS ? c->groups * c->outputs : c->images;
+    int64_t n = result == WEIGHTS ? c->groups * c->outputs : c->images;
     run_shares(tape, threads, (size_t)n, 1, convolve_share, &k);
 }

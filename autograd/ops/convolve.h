@@ -21,21 +21,20 @@ struct window {
 };
 
 /* y (N, groups * outputs, places) = x (N, groups * channels, size) * w (groups * outputs, channels,
- * kernel): what is constant about it. */
+ * kernel). It is linear in both, so that three ops are each other's gradients: each makes one of
+ * the three of the other two. */
+enum convolved { INPUT, WEIGHTS, OUTPUT, CONVOLVED };
+
+/* What is constant about it. */
 struct convolution {
     struct window window;
-    int64_t images, groups, channels, outputs;
-    int64_t size[2];
-    ag_shape x, w;
+    int64_t images, groups, channels, outputs; /* the last two of a group */
+    int64_t size[2], kernel, taps, places;     /* taps: weights of an output */
+    ag_shape shape[CONVOLVED];
 };
 
-/* It is linear in both, so that three ops are each other's gradients: y of x and w; what a gradient
- * of y makes of x; and what it makes of w. */
-enum convolved { FORWARD, TO_INPUT, TO_WEIGHTS };
-
-/* One of x, w and y is the result; the others are only read. */
-void convolve(ag_tape *tape, const struct convolution *c, enum convolved what, void *x, void *w,
-              void *y);
+/* The result is written, the others are only read. */
+void convolve(ag_tape *tape, const struct convolution *c, enum convolved result, void *const *data);
 
 size_t convolve_workspace(const ag_tape *tape, const struct convolution *c);
 double convolve_work(const struct convolution *c); /* nanoseconds, about */

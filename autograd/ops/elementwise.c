@@ -5,35 +5,28 @@
 struct span {
     const ag_tape *tape;
     const struct record *r;
-    const char *x, *y;
+    const char *x, *y; /* y NULL: it has one operand */
 };
 
 enum { UNIT = 1024 };
 
-static void unary_span(void *context, size_t first, size_t count, int thread)
+static void run_span(void *context, size_t first, size_t count, int thread)
 {
     const struct span *s = context;
-    size_t at = first * element_size(s->tape);
-    (void)thread;
-    s->tape->kernels->unary[s->r->op->kernel](count, s->x + at, (char *)s->r->data + at,
-                                              s->r->attr.p);
-}
-
-static void binary_span(void *context, size_t first, size_t count, int thread)
-{
-    const struct span *s = context;
-    size_t at = first * element_size(s->tape);
-    (void)thread;
-    s->tape->kernels->binary[s->r->op->kernel](1, count, &(struct operand){s->x + at, 0, 1},
-                                               &(struct operand){s->y + at, 0, 1},
-                                               (char *)s->r->data + at);
+    const struct kernels *k = s->tape->kernels;
+    size_t at = first * k->element;
+    char *to = (char *)s->r->data + at;
+    if (s->y)
+        pairwise(k, (enum binary)s->r->op->kernel, count, s->x + at, s->y + at, to);
+    else
+        k->unary[s->r->op->kernel](count, s->x + at, to, s->r->attr.p);
 }
 
 static void share(ag_tape *tape, const struct record *r, const void *x, const void *y)
 {
     struct span span = {tape, r, x, y};
     run_shares(tape, threads_for(tape, NANOSECONDS * (double)r->count), (size_t)r->count, UNIT,
-               y ? binary_span : unary_span, &span);
+               run_span, &span);
 }
 
 static inline bool is_large(const ag_tape *tape, const struct record *r)
@@ -89,8 +82,8 @@ void binary_forward(ag_tape *tape, const struct record *r)
     if (!loop && is_large(tape, r))
         share(tape, r, data[0], data[1]);
     else if (!loop)
-        f(1, (size_t)r->count, &(struct operand){data[0], 0, 1}, &(struct operand){data[1], 0, 1},
-          r->data);
+        pairwise(tape->kernels, (enum binary)r->op->kernel, (size_t)r->count, data[0], data[1],
+                 r->data);
     else if (loop->rank == 1)
         f(1, (size_t)loop->dim[0], &(struct operand){data[0], 0, loop->stride[0][0]},
           &(struct operand){data[1], 0, loop->stride[1][0]}, r->data);
@@ -104,77 +97,27 @@ void binary_forward(ag_tape *tape, const struct record *r)
 
 /* ---- Two operands ---- */
 
-static ag_tensor add_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)y;
-    (void)i;
-    return dy;
-}
-
-const struct op add_op = {
-    .name = "add",
-    .inputs = 2,
-    .formula = "$x + $y",
-    .precedence = SUM,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
-    .gradient = add_gradient,
-    .kernel = BINARY_ADD,
-    .broadcasts = true,
-};
-
-ag_tensor ag_add(ag_tensor x, ag_tensor y)
-{
-    return record2(&add_op, x, y, NULL);
-}
+const struct op add_op = {WRITTEN("add", 2, "$x + $y", SUM), BROADCAST(BINARY_ADD),
+                          .gradient = same_gradient};
+RECORDS_2(ag_add, add_op)
 
 static ag_tensor sub_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)y;
     return i == 0 ? dy : ag_neg(dy);
 }
 
-static const struct op sub_op = {
-    .name = "sub",
-    .inputs = 2,
-    .formula = "$x - $y",
-    .precedence = SUM,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
-    .gradient = sub_gradient,
-    .kernel = BINARY_SUB,
-    .broadcasts = true,
-};
-
-ag_tensor ag_sub(ag_tensor x, ag_tensor y)
-{
-    return record2(&sub_op, x, y, NULL);
-}
+static const struct op sub_op = {WRITTEN("sub", 2, "$x - $y", SUM), BROADCAST(BINARY_SUB),
+                                 .gradient = sub_gradient};
+RECORDS_2(ag_sub, sub_op)
 
 static ag_tensor mul_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return chain(dy, operand_of(y, 1 - i));
 }
 
-static const struct op mul_op = {
-    .name = "mul",
-    .inputs = 2,
-    .formula = "$x · $y",
-    .precedence = PRODUCT,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
-    .gradient = mul_gradient,
-    .kernel = BINARY_MUL,
-    .broadcasts = true,
-};
-
-ag_tensor ag_mul(ag_tensor x, ag_tensor y)
-{
-    return record2(&mul_op, x, y, NULL);
-}
+static const struct op mul_op = {WRITTEN("mul", 2, "$x · $y", PRODUCT), BROADCAST(BINARY_MUL),
+                                 .gradient = mul_gradient};
+RECORDS_2(ag_mul, mul_op)
 
 /* z = x/y: dz/dx = 1/y, dz/dy = -z/y. */
 static ag_tensor div_gradient(ag_tensor z, ag_tensor dz, int i)
@@ -183,43 +126,20 @@ static ag_tensor div_gradient(ag_tensor z, ag_tensor dz, int i)
     return i == 0 ? ag_div(dz, y) : ag_neg(chain(dz, ag_div(z, y)));
 }
 
-static const struct op div_op = {
-    .name = "div",
-    .inputs = 2,
-    .formula = "$x / $y",
-    .precedence = PRODUCT,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .by_rows = element_rows,
-    .gradient = div_gradient,
-    .kernel = BINARY_DIV,
-    .broadcasts = true,
-};
-
-ag_tensor ag_div(ag_tensor x, ag_tensor y)
-{
-    return record2(&div_op, x, y, NULL);
-}
+static const struct op div_op = {WRITTEN("div", 2, "$x / $y", PRODUCT), BROADCAST(BINARY_DIV),
+                                 .gradient = div_gradient};
+RECORDS_2(ag_div, div_op)
 
 /* ---- With a constant: p*x + q ---- */
 
 static ag_tensor affine_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     struct attributes attr = find(y)->attr;
     return attr.p[0] == 1.0 ? dy : scaled(dy, attr.p[0], attr.symbol);
 }
 
-static const struct op add_scalar_op = {
-    .name = "add_scalar",
-    .inputs = 1,
-    .formula = "$x + $q",
-    .precedence = SUM,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = affine_gradient,
-    .kernel = UNARY_AFFINE,
-};
+static const struct op add_scalar_op = {WRITTEN("add_scalar", 1, "$x + $q", SUM),
+                                        ELEMENTWISE(UNARY_AFFINE), .gradient = affine_gradient};
 
 ag_tensor ag_add_scalar(ag_tensor x, double c)
 {
@@ -231,32 +151,16 @@ ag_tensor ag_sub_scalar(ag_tensor x, double c)
     return ag_add_scalar(x, -c);
 }
 
-static const struct op scalar_sub_op = {
-    .name = "scalar_sub",
-    .inputs = 1,
-    .formula = "$q - $x",
-    .precedence = SUM,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = affine_gradient,
-    .kernel = UNARY_AFFINE,
-};
+static const struct op scalar_sub_op = {WRITTEN("scalar_sub", 1, "$q - $x", SUM),
+                                        ELEMENTWISE(UNARY_AFFINE), .gradient = affine_gradient};
 
 ag_tensor ag_scalar_sub(double c, ag_tensor x)
 {
     return record(&scalar_sub_op, x, &(struct attributes){.p = {-1.0, c}});
 }
 
-static const struct op mul_scalar_op = {
-    .name = "mul_scalar",
-    .inputs = 1,
-    .formula = "$p · $x",
-    .precedence = PRODUCT,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = affine_gradient,
-    .kernel = UNARY_AFFINE,
-};
+static const struct op mul_scalar_op = {WRITTEN("mul_scalar", 1, "$p · $x", PRODUCT),
+                                        ELEMENTWISE(UNARY_AFFINE), .gradient = affine_gradient};
 
 /* Adding -0, not 0, keeps the sign of a product that is zero. */
 ag_tensor scaled(ag_tensor x, double c, const char *symbol)
@@ -281,116 +185,47 @@ ag_tensor ag_scalar_div(double c, ag_tensor x)
 
 /* ---- One operand ---- */
 
-static ag_tensor neg_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)y;
-    (void)i;
-    return ag_neg(dy);
-}
-
-static const struct op neg_op = {
-    .name = "neg",
-    .inputs = 1,
-    .formula = "-$x",
-    .precedence = PREFIX,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = neg_gradient,
-    .kernel = UNARY_NEG,
-};
-
-ag_tensor ag_neg(ag_tensor x)
-{
-    return record(&neg_op, x, NULL);
-}
+static const struct op neg_op = {WRITTEN("neg", 1, "-$x", PREFIX), ELEMENTWISE(UNARY_NEG),
+                                 LINEAR(&neg_op)};
+RECORDS_1(ag_neg, neg_op)
 
 static ag_tensor exp_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     return chain(dy, y);
 }
 
-static const struct op exp_op = {
-    .name = "exp",
-    .inputs = 1,
-    .formula = "exp($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = exp_gradient,
-    .kernel = UNARY_EXP,
-};
-
-ag_tensor ag_exp(ag_tensor x)
-{
-    return record(&exp_op, x, NULL);
-}
+static const struct op exp_op = {CALLED("exp", 1, "$x"), ELEMENTWISE(UNARY_EXP),
+                                 .gradient = exp_gradient};
+RECORDS_1(ag_exp, exp_op)
 
 static ag_tensor log_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    return ag_div(dy, operand_of(y, i));
+    return ag_div(dy, operand_of(y, 0));
 }
 
-static const struct op log_op = {
-    .name = "log",
-    .inputs = 1,
-    .formula = "log($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = log_gradient,
-    .kernel = UNARY_LOG,
-};
-
-ag_tensor ag_log(ag_tensor x)
-{
-    return record(&log_op, x, NULL);
-}
+static const struct op log_op = {CALLED("log", 1, "$x"), ELEMENTWISE(UNARY_LOG),
+                                 .gradient = log_gradient};
+RECORDS_1(ag_log, log_op)
 
 static ag_tensor sqrt_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     return ag_mul_scalar(ag_div(dy, y), 0.5);
 }
 
-static const struct op sqrt_op = {
-    .name = "sqrt",
-    .inputs = 1,
-    .formula = "sqrt($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = sqrt_gradient,
-    .kernel = UNARY_SQRT,
-};
-
-ag_tensor ag_sqrt(ag_tensor x)
-{
-    return record(&sqrt_op, x, NULL);
-}
+static const struct op sqrt_op = {CALLED("sqrt", 1, "$x"), ELEMENTWISE(UNARY_SQRT),
+                                  .gradient = sqrt_gradient};
+RECORDS_1(ag_sqrt, sqrt_op)
 
 static ag_tensor square_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    return chain(dy, ag_mul_scalar(operand_of(y, i), 2.0));
+    return chain(dy, ag_mul_scalar(operand_of(y, 0), 2.0));
 }
 
-static const struct op square_op = {
-    .name = "square",
-    .inputs = 1,
-    .formula = "$x²",
-    .precedence = POSTFIX,
-    .forward = unary_forward,
-    .by_rows = element_rows,
-    .gradient = square_gradient,
-    .kernel = UNARY_SQUARE,
-};
+static const struct op square_op = {WRITTEN("square", 1, "$x²", POSTFIX), ELEMENTWISE(UNARY_SQUARE),
+                                    .gradient = square_gradient};
+RECORDS_1(ag_square, square_op)
 
-ag_tensor ag_square(ag_tensor x)
-{
-    return record(&square_op, x, NULL);
-}
-
-/* ---- The chain rule's product ---- */
+/* ---- What gradient rules share ---- */
 
 /* A leaf is never handed on as a gradient: its values may be set anew. */
 ag_tensor chain(ag_tensor dy, ag_tensor factor)
@@ -399,9 +234,18 @@ ag_tensor chain(ag_tensor dy, ag_tensor factor)
     return r && f && r->op == &seed_op && !f->op->leaf ? factor : ag_mul(dy, factor);
 }
 
-static const struct op *const table[] = {
-    &add_op,        &sub_op, &mul_op, &div_op, &add_scalar_op, &scalar_sub_op,
-    &mul_scalar_op, &neg_op, &exp_op, &log_op, &sqrt_op,       &square_op,
-};
+ag_tensor same_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return dy;
+}
 
-const struct op_list elementwise_ops = {table, sizeof table / sizeof *table};
+ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    const struct record *r = find(y);
+    if (i > 0)
+        return NONE;
+    return record_like(y, r->op->adjoint, dy, r->inputs > 1 ? operand_of(y, 1) : NONE);
+}
+
+OP_LIST(elementwise_ops, &add_op, &sub_op, &mul_op, &div_op, &add_scalar_op, &scalar_sub_op,
+        &mul_scalar_op, &neg_op, &exp_op, &log_op, &sqrt_op, &square_op)

@@ -10,14 +10,6 @@
 
 /* ---- concat: two tensors along an axis; of more, a balanced tree of twos ---- */
 
-static int axis_of(const struct record *r)
-{
-    int axis = 0;
-    while (!(r->attr.axes >> axis & 1u))
-        axis++;
-    return axis;
-}
-
 static bool concat_shape(struct call *call)
 {
     const ag_shape *x = &call->in[0]->shape, *y = &call->in[1]->shape;
@@ -35,9 +27,7 @@ static bool concat_shape(struct call *call)
 static void concat_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0), *y = input_of(tape, r, 1);
-    size_t outer = 1, size = element_size(tape);
-    for (int i = 0; i < axis_of(r); i++)
-        outer *= (size_t)r->shape.dim[i];
+    size_t outer = run_of(&r->shape, r->attr.axes).outer, size = element_size(tape);
     size_t nx = (size_t)x->count / outer * size, ny = (size_t)y->count / outer * size;
     char *to = r->data;
     for (size_t i = 0; i < outer; i++, to += nx + ny) {
@@ -49,7 +39,9 @@ static void concat_forward(ag_tape *tape, const struct record *r)
 /* Each operand's part of dy. */
 static ag_tensor concat_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    int axis = axis_of(find(y));
+    int axis = 0;
+    while (!(find(y)->attr.axes >> axis & 1u))
+        axis++;
     int64_t first = ag_shape_of(operand_of(y, 0)).dim[axis];
     ag_ranges part = {.count = axis + 1};
     for (int k = 0; k < axis; k++)
@@ -59,10 +51,7 @@ static ag_tensor concat_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 static const struct op concat_op = {
-    .name = "concat",
-    .inputs = 2,
-    .formula = "concat($x, $y$a)",
-    .precedence = CALL,
+    CALLED("concat", 2, "$x, $y$a"),
     .shape = concat_shape,
     .forward = concat_forward,
     .gradient = concat_gradient,
@@ -184,35 +173,13 @@ static void take_forward(ag_tape *tape, const struct record *r)
 
 static const struct op add_rows_op;
 
-static ag_tensor take_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    if (i)
-        return NONE;
-    ag_shape shape = ag_shape_of(operand_of(y, 0));
-    return record2(&add_rows_op, dy, operand_of(y, 1), &(struct attributes){.shape = &shape});
-}
-
 static const struct op take_op = {
-    .name = "take",
-    .inputs = 2,
-    .formula = "take($x, $y)",
-    .precedence = CALL,
+    CALLED("take", 2, "$x, $y"),
     .shape = take_shape,
     .forward = take_forward,
-    .gradient = take_gradient,
+    LINEAR(&add_rows_op),
 };
-
-ag_tensor ag_take(ag_tensor x, ag_tensor indices)
-{
-    return record2(&take_op, x, indices, NULL);
-}
-
-static bool add_rows_shape(struct call *call)
-{
-    call->shape = *call->attr.shape;
-    call->attr.shape = NULL;
-    return true;
-}
+RECORDS_2(ag_take, take_op)
 
 static void add_rows_forward(ag_tape *tape, const struct record *r)
 {
@@ -221,27 +188,18 @@ static void add_rows_forward(ag_tape *tape, const struct record *r)
     tape->kernels->fill((size_t)r->count, 0.0, r->data);
     for (int64_t i = 0; i < indices->count; i++) {
         int64_t to = position(tape, r, 1, i, r->shape.dim[0]);
-        struct operand sum = {(char *)r->data + (size_t)(to < 0 ? 0 : to) * size, 0, 1};
-        struct operand part = {(const char *)x->data + (size_t)i * size, 0, 1};
+        char *sum = (char *)r->data + (size_t)(to < 0 ? 0 : to) * size;
         if (to >= 0)
-            tape->kernels->binary[BINARY_ADD](1, row, &sum, &part,
-                                              (char *)r->data + (size_t)to * size);
+            pairwise(tape->kernels, BINARY_ADD, row, sum, (const char *)x->data + (size_t)i * size,
+                     sum);
     }
 }
 
-static ag_tensor add_rows_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return i ? NONE : ag_take(dy, operand_of(y, 1));
-}
-
 static const struct op add_rows_op = {
-    .name = "add_rows",
-    .inputs = 2,
-    .formula = "add_rows($x, $y, $s)",
-    .precedence = CALL,
-    .shape = add_rows_shape,
+    CALLED("add_rows", 2, "$x, $y, $s"),
+    .shape = shape_asked_for,
     .forward = add_rows_forward,
-    .gradient = add_rows_gradient,
+    LINEAR(&take_op),
 };
 
 /* ---- one_hot: flat in its positions, so that it has no gradient ---- */
@@ -274,10 +232,7 @@ static void one_hot_forward(ag_tape *tape, const struct record *r)
 }
 
 static const struct op one_hot_op = {
-    .name = "one_hot",
-    .inputs = 1,
-    .formula = "one_hot($x, $p)",
-    .precedence = CALL,
+    CALLED("one_hot", 1, "$x, $p"),
     .shape = one_hot_shape,
     .forward = one_hot_forward,
 };
@@ -287,6 +242,4 @@ ag_tensor ag_one_hot(ag_tensor indices, int64_t classes)
     return record(&one_hot_op, indices, &(struct attributes){.p = {(double)classes, 0.0}});
 }
 
-static const struct op *const table[] = {&concat_op, &take_op, &add_rows_op, &one_hot_op};
-
-const struct op_list index_ops = {table, sizeof table / sizeof *table};
+OP_LIST(index_ops, &concat_op, &take_op, &add_rows_op, &one_hot_op)

@@ -33,15 +33,17 @@ void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG
     }
 }
 
-void loop_plan(struct loop *loop, const ag_shape *result, const struct record *const *in,
-               int inputs, int skip)
+bool loop_plan(struct call *call, int inputs, int skip)
 {
     ptrdiff_t stride[MAX_INPUTS][AG_MAX_RANK];
-    ag_shape walked = *result;
+    ag_shape walked = call->shape;
     walked.rank -= skip;
     for (int k = 0; k < inputs; k++)
-        broadcast_strides(result, &in[k]->shape, stride[k]);
-    loop_merge(loop, &walked, stride, inputs);
+        broadcast_strides(&call->shape, &call->in[k]->shape, stride[k]);
+    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
+    if (call->loop)
+        loop_merge(call->loop, &walked, stride, inputs);
+    return call->loop;
 }
 
 bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset)
@@ -138,10 +140,7 @@ bool broadcast_shape(struct call *call)
         return false;
     if (call->inputs == 2)
         look_for_outer(call);
-    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
-    if (call->loop)
-        loop_plan(call->loop, &call->shape, call->in, call->inputs, 0);
-    return call->loop;
+    return loop_plan(call, call->inputs, 0);
 }
 
 unsigned element_rows(const struct call *call, bool *sums)

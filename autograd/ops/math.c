@@ -16,22 +16,9 @@ static ag_tensor pow_gradient(ag_tensor z, ag_tensor dz, int i)
     return chain(dz, ag_mul(z, ag_log(ag_where(x, x, one))));
 }
 
-static const struct op pow_op = {
-    .name = "pow",
-    .inputs = 2,
-    .formula = "pow($x, $y)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .gradient = pow_gradient,
-    .kernel = BINARY_POW,
-    .broadcasts = true,
-};
-
-ag_tensor ag_pow(ag_tensor x, ag_tensor y)
-{
-    return record2(&pow_op, x, y, NULL);
-}
+static const struct op pow_op = {CALLED("pow", 2, "$x, $y"), BROADCAST(BINARY_POW),
+                                 .gradient = pow_gradient};
+RECORDS_2(ag_pow, pow_op)
 
 void scalar_forward(const ag_tape *tape, enum binary kernel, int64_t count, const void *x, double c,
                     void *y)
@@ -55,10 +42,7 @@ static ag_tensor pow_scalar_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 static const struct op pow_scalar_op = {
-    .name = "pow_scalar",
-    .inputs = 1,
-    .formula = "pow($x, $p)",
-    .precedence = CALL,
+    WRITTEN("pow_scalar", 1, "pow($x, $p)", CALL),
     .forward = pow_scalar_forward,
     .gradient = pow_scalar_gradient,
 };
@@ -75,34 +59,12 @@ static ag_tensor abs_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_sign(operand_of(y, i)));
 }
 
-static const struct op abs_op = {
-    .name = "abs",
-    .inputs = 1,
-    .formula = "abs($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .gradient = abs_gradient,
-    .kernel = UNARY_ABS,
-};
+static const struct op abs_op = {CALLED("abs", 1, "$x"), ELEMENTWISE(UNARY_ABS),
+                                 .gradient = abs_gradient};
+RECORDS_1(ag_abs, abs_op)
 
-ag_tensor ag_abs(ag_tensor x)
-{
-    return record(&abs_op, x, NULL);
-}
-
-static const struct op sign_op = {
-    .name = "sign",
-    .inputs = 1,
-    .formula = "sign($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .kernel = UNARY_SIGN,
-};
-
-ag_tensor ag_sign(ag_tensor x)
-{
-    return record(&sign_op, x, NULL);
-}
+static const struct op sign_op = {CALLED("sign", 1, "$x"), ELEMENTWISE(UNARY_SIGN)};
+RECORDS_1(ag_sign, sign_op)
 
 /* ---- sin and cos ---- */
 
@@ -111,40 +73,18 @@ static ag_tensor sin_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_cos(operand_of(y, i)));
 }
 
-static const struct op sin_op = {
-    .name = "sin",
-    .inputs = 1,
-    .formula = "sin($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .gradient = sin_gradient,
-    .kernel = UNARY_SIN,
-};
-
-ag_tensor ag_sin(ag_tensor x)
-{
-    return record(&sin_op, x, NULL);
-}
+static const struct op sin_op = {CALLED("sin", 1, "$x"), ELEMENTWISE(UNARY_SIN),
+                                 .gradient = sin_gradient};
+RECORDS_1(ag_sin, sin_op)
 
 static ag_tensor cos_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return ag_neg(chain(dy, ag_sin(operand_of(y, i))));
 }
 
-static const struct op cos_op = {
-    .name = "cos",
-    .inputs = 1,
-    .formula = "cos($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .gradient = cos_gradient,
-    .kernel = UNARY_COS,
-};
-
-ag_tensor ag_cos(ag_tensor x)
-{
-    return record(&cos_op, x, NULL);
-}
+static const struct op cos_op = {CALLED("cos", 1, "$x"), ELEMENTWISE(UNARY_COS),
+                                 .gradient = cos_gradient};
+RECORDS_1(ag_cos, cos_op)
 
 /* ---- erf(x) = 2/sqrt(pi) times the integral of exp(-t²) from 0 to x ---- */
 
@@ -154,23 +94,8 @@ static ag_tensor erf_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, scaled(bell, 1.1283791670955126, "2/sqrt(pi)"));
 }
 
-static const struct op erf_op = {
-    .name = "erf",
-    .inputs = 1,
-    .formula = "erf($x)",
-    .precedence = CALL,
-    .forward = unary_forward,
-    .gradient = erf_gradient,
-    .kernel = UNARY_ERF,
-};
+static const struct op erf_op = {CALLED("erf", 1, "$x"), ELEMENTWISE(UNARY_ERF),
+                                 .gradient = erf_gradient};
+RECORDS_1(ag_erf, erf_op)
 
-ag_tensor ag_erf(ag_tensor x)
-{
-    return record(&erf_op, x, NULL);
-}
-
-static const struct op *const table[] = {
-    &pow_op, &pow_scalar_op, &abs_op, &sign_op, &sin_op, &cos_op, &erf_op,
-};
-
-const struct op_list math_ops = {table, sizeof table / sizeof *table};
+OP_LIST(math_ops, &pow_op, &pow_scalar_op, &abs_op, &sign_op, &sin_op, &cos_op, &erf_op)

@@ -71,12 +71,7 @@ static bool matmul_shape(struct call *call)
         !shape_check(call->tape, call->op->name, call->shape))
         return false;
     call->workspace = call->tape->kernels->matmul_workspace((size_t)m, (size_t)n, (size_t)k);
-    if (call->shape.rank == 2)
-        return true;
-    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
-    if (call->loop)
-        loop_plan(call->loop, &call->shape, call->in, 2, 2);
-    return call->loop;
+    return call->shape.rank == 2 || loop_plan(call, 2, 2);
 }
 
 static struct matmul product_of(const ag_tape *tape, const struct record *r)
@@ -144,26 +139,20 @@ static void run_batch(void *context, size_t first, size_t count, int thread)
     }
 }
 
-static void run_rows(void *context, size_t first, size_t count, int thread)
+static void run_side(void *context, size_t first, size_t count, int thread)
 {
     const struct sharing *s = context;
     struct matmul p = *s->p;
     size_t size = element_size(s->tape);
-    p.m = count;
-    p.a = (const char *)p.a + first * (p.a_transposed ? 1 : p.lda) * size;
-    p.c = (char *)p.c + first * p.ldc * size;
-    p.workspace = workspace_of(s->tape, thread);
-    s->tape->kernels->matmul(&p);
-}
-
-static void run_columns(void *context, size_t first, size_t count, int thread)
-{
-    const struct sharing *s = context;
-    struct matmul p = *s->p;
-    size_t size = element_size(s->tape);
-    p.n = count;
-    p.b = (const char *)p.b + first * (p.b_transposed ? p.ldb : 1) * size;
-    p.c = (char *)p.c + first * size;
+    if (p.m >= p.n) {
+        p.m = count;
+        p.a = (const char *)p.a + first * (p.a_transposed ? 1 : p.lda) * size;
+        p.c = (char *)p.c + first * p.ldc * size;
+    } else {
+        p.n = count;
+        p.b = (const char *)p.b + first * (p.b_transposed ? p.ldb : 1) * size;
+        p.c = (char *)p.c + first * size;
+    }
     p.workspace = workspace_of(s->tape, thread);
     s->tape->kernels->matmul(&p);
 }
@@ -176,10 +165,8 @@ static void matmul_shared(ag_tape *tape, const struct record *r, const struct ma
     threads = give_workspaces(tape, threads, tape->workspace.size);
     if (batch > 1)
         run_shares(tape, threads, batch, 1, run_batch, &s);
-    else if (p->m >= p->n)
-        run_shares(tape, threads, p->m, UNIT, run_rows, &s);
     else
-        run_shares(tape, threads, p->n, UNIT, run_columns, &s);
+        run_shares(tape, threads, p->m >= p->n ? p->m : p->n, UNIT, run_side, &s);
 }
 
 static void matmul_forward(ag_tape *tape, const struct record *r)
@@ -249,10 +236,7 @@ static ag_tensor matmul_gradient(ag_tensor z, ag_tensor dz, int i)
 }
 
 static const struct op matmul_op = {
-    .name = "matmul",
-    .inputs = 2,
-    .formula = "$X @ $Y",
-    .precedence = PRODUCT,
+    WRITTEN("matmul", 2, "$X @ $Y", PRODUCT),
     .shape = matmul_shape,
     .forward = matmul_forward,
     .forward_fused = matmul_forward_fused,
@@ -294,18 +278,17 @@ static ag_tensor product_of_any(ag_tensor x, ag_tensor y, bool y_transposed)
         result.rank--;
         return ag_reshape(column, result);
     }
-    if (sy.rank == 2) {
-        ag_tensor rows = product(as_rows(x), false, y, y_transposed);
-        result.dim[result.rank - 1] = ag_shape_of(rows).dim[1];
-        return ag_reshape(rows, result);
+    ag_tensor rows = product(as_rows(x), false, y, y_transposed);
+    if (!find(rows))
+        return rows;
+    ag_shape made = ag_shape_of(rows);
+    int64_t cols = made.dim[made.rank - 1];
+    if (sy.rank > 2) { /* x is a vector */
+        result = made;
+        result.rank--;
     }
-    ag_tensor row = product(as_rows(x), false, y, y_transposed);
-    if (!find(row))
-        return row;
-    result = ag_shape_of(row);
-    result.dim[result.rank - 2] = result.dim[result.rank - 1];
-    result.rank--;
-    return ag_reshape(row, result);
+    result.dim[result.rank - 1] = cols;
+    return ag_reshape(rows, result);
 }
 
 ag_tensor ag_matmul(ag_tensor x, ag_tensor y)
@@ -318,6 +301,4 @@ ag_tensor ag_linear(ag_tensor x, ag_tensor w, ag_tensor b)
     return ag_add(product_of_any(x, w, true), b);
 }
 
-static const struct op *const table[] = {&matmul_op};
-
-const struct op_list matmul_ops = {table, sizeof table / sizeof *table};
+OP_LIST(matmul_ops, &matmul_op)

@@ -35,53 +35,40 @@ static double normalize_row(const struct kernels *k, const struct record *r, siz
     return s;
 }
 
-static void normalize_forward(ag_tape *tape, const struct record *r)
-{
-    size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
-    const char *x = input_of(tape, r, 0)->data;
-    for (size_t at = 0; at < (size_t)r->count * element_size(tape); at += size)
-        normalize_row(tape->kernels, r, n, x + at, (char *)r->data + at);
-}
-
 /* z = J v = s (v - mean(v) - y mean(v y)) */
 static void slope_row(const struct kernels *k, const struct record *r, size_t n, const void *v,
                       const void *x, void *y, void *z)
 {
-    struct operand ov = {v, 0, 1}, oy = {y, 0, 1}, oz = {z, 0, 1};
     double s = normalize_row(k, r, n, x, y);
-    k->binary[BINARY_MUL](1, n, &ov, &oy, z);
+    pairwise(k, BINARY_MUL, n, v, y, z);
     double along = row_sum(k, REDUCE_SUM, n, z) / (double)n;
     double mean = r->attr.keep ? row_sum(k, REDUCE_SUM, n, v) / (double)n : 0.0;
     affine(k, n, -s * along, -s * mean, y, y);
     affine(k, n, s, -0.0, v, z);
-    k->binary[BINARY_ADD](1, n, &oz, &oy, z);
-}
-
-static void slope_forward(ag_tape *tape, const struct record *r)
-{
-    size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
-    const char *v = input_of(tape, r, 0)->data, *x = input_of(tape, r, 1)->data;
-    for (size_t at = 0; at < (size_t)r->count * element_size(tape); at += size)
-        slope_row(tape->kernels, r, n, v + at, x + at, tape->workspace.at, (char *)r->data + at);
-}
-
-static bool slope_shape(struct call *call)
-{
-    call->workspace = (size_t)call->shape.dim[call->shape.rank - 1] * element_size(call->tape);
-    return true;
+    pairwise(k, BINARY_ADD, n, z, y, z);
 }
 
 static const struct op normalize_op, normalize_slope_op;
 
-/* As y was normalised. */
-static ag_tensor normalize_like(ag_tensor y, ag_tensor x)
+/* Row by row of x, the last operand. */
+static void normalize_forward(ag_tape *tape, const struct record *r)
 {
-    return record(&normalize_op, x, &find(y)->attr);
+    size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
+    const char *v = input_of(tape, r, 0)->data, *x = input_of(tape, r, r->inputs - 1)->data;
+    char *to = r->data, *end = to + (size_t)r->count * element_size(tape);
+    for (; to < end; v += size, x += size, to += size)
+        if (r->op == &normalize_op)
+            normalize_row(tape->kernels, r, n, x, to);
+        else
+            slope_row(tape->kernels, r, n, v, x, tape->workspace.at, to);
 }
 
-static ag_tensor slope_like(ag_tensor y, ag_tensor v, ag_tensor x)
+/* Works on a row of the second operand at a time. */
+static bool shape_by_rows(struct call *call)
 {
-    return record2(&normalize_slope_op, v, x, &find(y)->attr);
+    const ag_shape *x = &call->in[1]->shape;
+    call->workspace = (size_t)x->dim[x->rank - 1] * element_size(call->tape);
+    return true;
 }
 
 static ag_tensor row_mean(ag_tensor x)
@@ -95,39 +82,34 @@ static ag_tensor slope_gradient(ag_tensor z, ag_tensor u, int i)
 {
     ag_tensor v = operand_of(z, 0), x = operand_of(z, 1);
     if (i == 0)
-        return slope_like(z, u, x);
+        return record_like(z, &normalize_slope_op, u, x);
     struct attributes attr = find(z)->attr;
-    ag_tensor y = normalize_like(z, x), a = row_mean(ag_mul(v, y)), c = row_mean(ag_mul(u, y));
+    ag_tensor y = record_like(z, &normalize_op, x, NONE), a = row_mean(ag_mul(v, y)),
+              c = row_mean(ag_mul(u, y));
     ag_tensor around = attr.keep ? ag_sub(x, row_mean(x)) : x;
     ag_tensor deviation =
         ag_sqrt(ag_add_scalar(row_mean(ag_square(around)), attr.p[0])); /* 1 / s */
     ag_tensor rest = ag_sub(row_mean(ag_mul(u, v)), ag_mul(a, c));
     if (attr.keep)
         rest = ag_sub(rest, ag_mul(row_mean(u), row_mean(v)));
-    ag_tensor turned = slope_like(z, ag_add(ag_mul(a, u), ag_mul(c, v)), x);
+    ag_tensor turned = record_like(z, &normalize_slope_op, ag_add(ag_mul(a, u), ag_mul(c, v)), x);
     return ag_neg(ag_div(ag_add(turned, ag_mul(y, ag_div(rest, deviation))), deviation));
 }
 
 static const struct op normalize_slope_op = {
-    .name = "normalize_slope",
-    .inputs = 2,
-    .formula = "normalize_slope($x, $y)",
-    .precedence = CALL,
-    .shape = slope_shape,
-    .forward = slope_forward,
+    CALLED("normalize_slope", 2, "$x, $y"),
+    .shape = shape_by_rows,
+    .forward = normalize_forward,
     .gradient = slope_gradient,
 };
 
 static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    return slope_like(y, dy, operand_of(y, i));
+    return record_like(y, &normalize_slope_op, dy, operand_of(y, 0));
 }
 
 static const struct op normalize_op = {
-    .name = "normalize",
-    .inputs = 1,
-    .formula = "normalize($x)",
-    .precedence = CALL,
+    CALLED("normalize", 1, "$x"),
     .forward = normalize_forward,
     .gradient = normalize_gradient,
 };
@@ -210,20 +192,10 @@ static void running_forward(ag_tape *tape, const struct record *r)
     input_of(tape, r, 0)->clock = ++tape->clock;
 }
 
-static bool running_shape(struct call *call)
-{
-    const ag_shape *x = &call->in[1]->shape;
-    call->workspace = (size_t)x->dim[x->rank - 1] * element_size(call->tape);
-    return true;
-}
-
 /* Not for differentiation; as a random op, it is not repeated where the tape is only checked. */
 static const struct op running_op = {
-    .name = "running",
-    .inputs = 2,
-    .formula = "running($x, $y)",
-    .precedence = CALL,
-    .shape = running_shape,
+    CALLED("running", 2, "$x, $y"),
+    .shape = shape_by_rows,
     .forward = running_forward,
     .updates = true,
     .random = true,
@@ -304,6 +276,4 @@ ag_tensor ag_batch_norm(ag_tensor x, ag_tensor running_mean, ag_tensor running_v
     return b.tape ? ag_add(y, per_channel(b, &shape)) : y;
 }
 
-static const struct op *const table[] = {&normalize_op, &normalize_slope_op, &running_op};
-
-const struct op_list normalize_ops = {table, sizeof table / sizeof *table};
+OP_LIST(normalize_ops, &normalize_op, &normalize_slope_op, &running_op)

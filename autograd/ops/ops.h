@@ -63,6 +63,8 @@ struct op {
      * there is none. NULL: never any. */
     ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
 
+    const struct op *adjoint; /* for linear_gradient: the op that takes dy to the first operand's */
+
     /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the
      * operands whose rows go along, a bit for each; the others are read whole. 0, or NULL: neither.
      * See ../blocks.c. */
@@ -77,6 +79,52 @@ struct op {
     bool view;       /* shares the data of its input */
     bool infers;     /* a size of -1 in the shape that is asked for is worked out */
 };
+
+/* ---- What most ops share, to begin a struct op with ---- */
+
+/* Its name and number of operands, and how it is written: as a call of its name, or otherwise. */
+#define CALLED(title, operands, arguments) WRITTEN(title, operands, title "(" arguments ")", CALL)
+#define WRITTEN(title, operands, as, binding)                                                      \
+    .name = title, .inputs = operands, .formula = as, .precedence = binding
+
+/* A kernel for each element; of two operands that are broadcast together. */
+#define ELEMENTWISE(unary) .forward = unary_forward, .by_rows = element_rows, .kernel = unary
+#define BROADCAST(binary)                                                                          \
+    .shape = broadcast_shape, .forward = binary_forward, .by_rows = element_rows,                  \
+    .kernel = binary, .broadcasts = true
+
+/* It is linear in its first operand and flat in any other. */
+#define LINEAR(op) .gradient = linear_gradient, .adjoint = op
+
+/* Defines a public function that does nothing but record op: of one operand, of two, of one along
+ * an axis. */
+#define RECORDS_1(function, op)                                                                    \
+    ag_tensor function(ag_tensor x)                                                                \
+    {                                                                                              \
+        return record(&op, x, NULL);                                                               \
+    }
+#define RECORDS_2(function, op)                                                                    \
+    ag_tensor function(ag_tensor x, ag_tensor y)                                                   \
+    {                                                                                              \
+        return record2(&op, x, y, NULL);                                                           \
+    }
+#define RECORDS_ALONG(function, op)                                                                \
+    ag_tensor function(ag_tensor x, int axis)                                                      \
+    {                                                                                              \
+        return reduce_axes(&op, x, AG_AXES(axis), true);                                           \
+    }
+
+/* At the end of a file, its ops. */
+#define OP_LIST(list, ...)                                                                         \
+    static const struct op *const table[] = {__VA_ARGS__};                                         \
+    const struct op_list list = {table, sizeof table / sizeof *table};
+
+/* Of function_float and function_double, the one for the tape's elements. */
+#define OF_ELEMENTS(tape, function, ...)                                                           \
+    ((tape)->dtype == AG_F32 ? function##_float(__VA_ARGS__) : function##_double(__VA_ARGS__))
+
+/* Rules and kernels of one signature need not look at all that it passes. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 
 #define NONE ((ag_tensor){0})
 
@@ -97,8 +145,21 @@ ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z);
  * last. An invalid one of the tape brings its own error along. Returns an invalid tensor. */
 ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs);
 
-/* An operand of a record, for gradient rules. */
+/* ---- For gradient rules ---- */
+
+/* An operand of a record. */
 ag_tensor operand_of(ag_tensor y, int i);
+
+/* op of x, or of x and y, with the constants of `like`; and if it is asked for a shape, that of the
+ * first operand of `like`. */
+ag_tensor record_like(ag_tensor like, const struct op *op, ag_tensor x, ag_tensor y);
+
+/* The rule of an op that is linear in its first operand and flat in any other: op->adjoint of dy
+ * and what else there is, with the same constants. */
+ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i);
+
+/* That of one which passes dy on. */
+ag_tensor same_gradient(ag_tensor y, ag_tensor dy, int i);
 
 /* dy * factor; the one that a walk starts from is left out. */
 ag_tensor chain(ag_tensor dy, ag_tensor factor);
@@ -106,7 +167,7 @@ ag_tensor chain(ag_tensor dy, ag_tensor factor);
 /* c * x, where c is printed as symbol (a literal, or NULL). */
 ag_tensor scaled(ag_tensor x, double c, const char *symbol);
 
-/* by_rows of every element-wise op. */
+/* by_rows of an element-wise op whose result may be written over an operand of its size. */
 unsigned element_rows(const struct call *call, bool *sums);
 
 /* What element-wise ops share: op->kernel is an enum unary, or an enum binary. */
@@ -117,6 +178,13 @@ void binary_forward(ag_tape *tape, const struct record *r);
  * is one number, repeated. */
 void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
                        int inputs);
+
+/* A binary kernel over n elements side by side: z[i] = f(x[i], y[i]). */
+static inline void pairwise(const struct kernels *k, enum binary f, size_t n, const void *x,
+                            const void *y, void *z)
+{
+    k->binary[f](1, n, &(struct operand){x, 0, 1}, &(struct operand){y, 0, 1}, z);
+}
 
 /* A binary kernel with a constant on the right: y[i] = f(x[i], c). y may be x. */
 void scalar_forward(const ag_tape *tape, enum binary kernel, int64_t count, const void *x, double c,
@@ -146,8 +214,9 @@ bool reject(const struct call *call, const char *hint, const char *format, ...) 
 ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const char *format, ...)
     AG_PRINTF(4, 5);
 
-/* Element-wise ops with broadcasting: the common shape rule, which also plans the loop. */
+/* Shape rules: of element-wise ops with broadcasting; of ops that are asked for a shape. */
 bool broadcast_shape(struct call *call);
+bool shape_asked_for(struct call *call);
 
 /* A walk over the elements (or matrices) of a result and its operands, whose axes are merged as far
  * as strides allow. stride 0 repeats an operand. The last axis has stride 0 or 1. */
@@ -161,9 +230,9 @@ struct loop {
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
                 int inputs);
 
-/* The axes of `result`, but the last `skip`, of operands that broadcast to it. */
-void loop_plan(struct loop *loop, const ag_shape *result, const struct record *const *in,
-               int inputs, int skip);
+/* Plans call->loop over the axes of the result, but the last `skip`, of the first `inputs`
+ * operands, which broadcast to it; false out of memory. */
+bool loop_plan(struct call *call, int inputs, int skip);
 
 /* Moves to the next position of the loop's first `axes` axes; false after the last. at: zeros at
  * first. */
@@ -174,6 +243,17 @@ bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask);
 
 /* What the view of a permutation or slice is, for its formula. */
 void add_view(struct text *text, const ag_tape *tape, const struct record *r);
+
+/* rows x cols elements, and the steps from one to the next where they come from and go to. */
+struct block {
+    size_t rows, cols;
+    struct steps {
+        ptrdiff_t row, col;
+    } from, to;
+    bool add; /* to what is there */
+};
+
+void move_block(const ag_tape *tape, const struct block *b, const void *x, void *y);
 
 /* Elements of x side by side: position (i, j, ...) of `view_shape` sees x's element i*stride[0] +
  * j*stride[1] + .... The result has `shape`, with as many elements. */

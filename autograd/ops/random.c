@@ -25,17 +25,11 @@ DEFINE_MASK(double)
 
 static void dropout_mask_forward(ag_tape *tape, const struct record *r)
 {
-    if (tape->dtype == AG_F32)
-        mask_float(&tape->rng, r->count, 1.0 - r->attr.p[0], r->data);
-    else
-        mask_double(&tape->rng, r->count, 1.0 - r->attr.p[0], r->data);
+    OF_ELEMENTS(tape, mask, &tape->rng, r->count, 1.0 - r->attr.p[0], r->data);
 }
 
 static const struct op dropout_mask_op = {
-    .name = "dropout_mask",
-    .inputs = 1,
-    .formula = "dropout_mask($p)",
-    .precedence = CALL,
+    CALLED("dropout_mask", 1, "$p"),
     .forward = dropout_mask_forward,
     .random = true,
 };
@@ -53,6 +47,4 @@ ag_tensor ag_dropout(ag_tensor x, double p, bool training)
     return ag_mul(x, record(&dropout_mask_op, x, &(struct attributes){.p = {p, 0.0}}));
 }
 
-static const struct op *const table[] = {&dropout_mask_op};
-
-const struct op_list random_ops = {table, sizeof table / sizeof *table};
+OP_LIST(random_ops, &dropout_mask_op)

@@ -107,24 +107,17 @@ static unsigned sum_rows(const struct call *call, bool *sums)
     return *sums ? 1u : 0;
 }
 
+#define OVER_AXES(title, run, reduce)                                                              \
+    CALLED(title, 1, "$x$a"), .spoken = title " over $A of $x", .shape = reduce_shape,             \
+                              .forward = run, .kernel = reduce
+
 static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
     return with_axes_kept(y, dy);
 }
 
-static const struct op sum_op = {
-    .name = "sum",
-    .inputs = 1,
-    .formula = "sum($x$a)",
-    .spoken = "sum over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = reduce_forward,
-    .by_rows = sum_rows,
-    .gradient = sum_gradient,
-    .kernel = REDUCE_SUM,
-};
+static const struct op sum_op = {OVER_AXES("sum", reduce_forward, REDUCE_SUM), .by_rows = sum_rows,
+                                 .gradient = sum_gradient};
 
 static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -133,17 +126,8 @@ static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
     return scaled(with_axes_kept(y, dy), 1.0 / n, "1/n");
 }
 
-static const struct op mean_op = {
-    .name = "mean",
-    .inputs = 1,
-    .formula = "mean($x$a)",
-    .spoken = "mean over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = mean_forward,
-    .gradient = mean_gradient,
-    .kernel = REDUCE_SUM,
-};
+static const struct op mean_op = {OVER_AXES("mean", mean_forward, REDUCE_SUM),
+                                  .gradient = mean_gradient};
 
 static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -152,10 +136,7 @@ static ag_tensor mean_square_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 static const struct op mean_square_op = {
-    .name = "mean_square",
-    .inputs = 1,
-    .formula = "mean($x²)",
-    .precedence = CALL,
+    WRITTEN("mean_square", 1, "mean($x²)", CALL),
     .shape = reduce_shape,
     .forward = mean_forward,
     .gradient = mean_square_gradient,
@@ -172,29 +153,11 @@ static ag_tensor extreme_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_where(winners, share, ag_full(y.tape, AG_SCALAR, 0.0));
 }
 
-static const struct op max_op = {
-    .name = "max",
-    .inputs = 1,
-    .formula = "max($x$a)",
-    .spoken = "max over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = reduce_forward,
-    .gradient = extreme_gradient,
-    .kernel = REDUCE_MAX,
-};
+static const struct op max_op = {OVER_AXES("max", reduce_forward, REDUCE_MAX),
+                                 .gradient = extreme_gradient};
 
-static const struct op min_op = {
-    .name = "min",
-    .inputs = 1,
-    .formula = "min($x$a)",
-    .spoken = "min over $A of $x",
-    .precedence = CALL,
-    .shape = reduce_shape,
-    .forward = reduce_forward,
-    .gradient = extreme_gradient,
-    .kernel = REDUCE_MIN,
-};
+static const struct op min_op = {OVER_AXES("min", reduce_forward, REDUCE_MIN),
+                                 .gradient = extreme_gradient};
 
 /* ---- Calling them ---- */
 
@@ -253,49 +216,23 @@ ag_tensor sum_over(ag_tensor x, unsigned axes, bool keep)
     return record(&sum_op, x, &(struct attributes){.axes = axes, .keep = keep});
 }
 
-ag_tensor ag_sum(ag_tensor x)
-{
-    return reduce_all(&sum_op, x);
-}
-
-ag_tensor ag_mean(ag_tensor x)
-{
-    return reduce_all(&mean_op, x);
-}
+#define RECORDS_REDUCED(over_all, over_some, op)                                                   \
+    ag_tensor over_all(ag_tensor x)                                                                \
+    {                                                                                              \
+        return reduce_all(&op, x);                                                                 \
+    }                                                                                              \
+    ag_tensor over_some(ag_tensor x, ag_axes axes, bool keep)                                      \
+    {                                                                                              \
+        return reduce_axes(&op, x, axes, keep);                                                    \
+    }
+RECORDS_REDUCED(ag_sum, ag_sum_axes, sum_op)
+RECORDS_REDUCED(ag_mean, ag_mean_axes, mean_op)
+RECORDS_REDUCED(ag_max, ag_max_axes, max_op)
+RECORDS_REDUCED(ag_min, ag_min_axes, min_op)
 
 ag_tensor ag_mean_square(ag_tensor x)
 {
     return reduce_all(&mean_square_op, x);
-}
-
-ag_tensor ag_max(ag_tensor x)
-{
-    return reduce_all(&max_op, x);
-}
-
-ag_tensor ag_min(ag_tensor x)
-{
-    return reduce_all(&min_op, x);
-}
-
-ag_tensor ag_sum_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&sum_op, x, axes, keep);
-}
-
-ag_tensor ag_mean_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&mean_op, x, axes, keep);
-}
-
-ag_tensor ag_max_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&max_op, x, axes, keep);
-}
-
-ag_tensor ag_min_axes(ag_tensor x, ag_axes axes, bool keep)
-{
-    return reduce_axes(&min_op, x, axes, keep);
 }
 
 /* In two passes, mean first: a difference of squares would cancel. */
@@ -328,6 +265,4 @@ ag_tensor ag_var_axes(ag_tensor x, ag_axes axes, int correction, bool keep)
     return variance(x, mask, correction, keep);
 }
 
-static const struct op *const table[] = {&sum_op, &mean_op, &mean_square_op, &max_op, &min_op};
-
-const struct op_list reduce_ops = {table, sizeof table / sizeof *table};
+OP_LIST(reduce_ops, &sum_op, &mean_op, &mean_square_op, &max_op, &min_op)

@@ -21,10 +21,13 @@ enum { COLUMNS = 64 };
 DEFINE_CUMSUM(float)
 DEFINE_CUMSUM(double)
 
-static void cumsum_run(const ag_tape *tape, const struct record *r, bool reversed)
+static const struct op cumsum_op, reverse_cumsum_op;
+
+static void cumsum_forward(ag_tape *tape, const struct record *r)
 {
     const char *x = input_of(tape, r, 0)->data;
     struct run run = run_of(&r->shape, r->attr.axes);
+    bool reversed = r->op == &reverse_cumsum_op;
     size_t size = element_size(tape), last = reversed ? (run.n - 1) * run.inner : 0;
     ptrdiff_t step = reversed ? -(ptrdiff_t)run.inner : (ptrdiff_t)run.inner;
     for (size_t o = 0; o < run.outer; o++)
@@ -33,54 +36,21 @@ static void cumsum_run(const ag_tape *tape, const struct record *r, bool reverse
             size_t start = (o * run.n * run.inner + last + c) * size;
             const void *from = x + start;
             void *to = (char *)r->data + start;
-            if (tape->dtype == AG_F32)
-                cumsum_float(run.n, step, columns, from, to);
-            else
-                cumsum_double(run.n, step, columns, from, to);
+            OF_ELEMENTS(tape, cumsum, run.n, step, columns, from, to);
         }
 }
 
-static void cumsum_forward(ag_tape *tape, const struct record *r)
-{
-    cumsum_run(tape, r, false);
-}
-
-static void reverse_cumsum_forward(ag_tape *tape, const struct record *r)
-{
-    cumsum_run(tape, r, true);
-}
-
-static const struct op cumsum_op, reverse_cumsum_op;
-
-static ag_tensor cumsum_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    struct attributes attr = find(y)->attr;
-    return record(find(y)->op == &cumsum_op ? &reverse_cumsum_op : &cumsum_op, dy, &attr);
-}
-
 static const struct op cumsum_op = {
-    .name = "cumsum",
-    .inputs = 1,
-    .formula = "cumsum($x$a)",
-    .precedence = CALL,
+    CALLED("cumsum", 1, "$x$a"),
     .forward = cumsum_forward,
-    .gradient = cumsum_gradient,
+    LINEAR(&reverse_cumsum_op),
 };
-
 static const struct op reverse_cumsum_op = {
-    .name = "reverse_cumsum",
-    .inputs = 1,
-    .formula = "reverse_cumsum($x$a)",
-    .precedence = CALL,
-    .forward = reverse_cumsum_forward,
-    .gradient = cumsum_gradient,
+    CALLED("reverse_cumsum", 1, "$x$a"),
+    .forward = cumsum_forward,
+    LINEAR(&cumsum_op),
 };
-
-ag_tensor ag_cumsum(ag_tensor x, int axis)
-{
-    return reduce_axes(&cumsum_op, x, AG_AXES(axis), true);
-}
+RECORDS_ALONG(ag_cumsum, cumsum_op)
 
 /* ---- argmax: the first of the greatest; a NaN counts as greater than all else, as in NumPy ----
  */
@@ -108,11 +78,7 @@ DEFINE_ARGMAX(double)
 static void argmax_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0);
-    struct run run = run_of(&x->shape, r->attr.axes);
-    if (tape->dtype == AG_F32)
-        argmax_float(run, x->data, r->data);
-    else
-        argmax_double(run, x->data, r->data);
+    OF_ELEMENTS(tape, argmax, run_of(&x->shape, r->attr.axes), x->data, r->data);
 }
 
 static bool argmax_shape(struct call *call)
@@ -125,10 +91,7 @@ static bool argmax_shape(struct call *call)
 }
 
 static const struct op argmax_op = {
-    .name = "argmax",
-    .inputs = 1,
-    .formula = "argmax($x$a)",
-    .precedence = CALL,
+    CALLED("argmax", 1, "$x$a"),
     .shape = argmax_shape,
     .forward = argmax_forward,
 };
@@ -138,6 +101,4 @@ ag_tensor ag_argmax(ag_tensor x, int axis, bool keep)
     return reduce_axes(&argmax_op, x, AG_AXES(axis), keep);
 }
 
-static const struct op *const table[] = {&cumsum_op, &reverse_cumsum_op, &argmax_op};
-
-const struct op_list scan_ops = {table, sizeof table / sizeof *table};
+OP_LIST(scan_ops, &cumsum_op, &reverse_cumsum_op, &argmax_op)

@@ -6,21 +6,9 @@
 
 /* ---- Comparisons ---- */
 
-static const struct op greater_op = {
-    .name = "greater",
-    .inputs = 2,
-    .formula = "$x > $y",
-    .precedence = SUM,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .kernel = BINARY_GREATER,
-    .broadcasts = true,
-};
-
-ag_tensor ag_greater(ag_tensor x, ag_tensor y)
-{
-    return record2(&greater_op, x, y, NULL);
-}
+static const struct op greater_op = {WRITTEN("greater", 2, "$x > $y", SUM),
+                                     BROADCAST(BINARY_GREATER)};
+RECORDS_2(ag_greater, greater_op)
 
 ag_tensor ag_less(ag_tensor x, ag_tensor y)
 {
@@ -55,26 +43,16 @@ static void equal_forward(ag_tape *tape, const struct record *r)
     smaller.op = &minimum_op;
     binary_forward(tape, &larger);
     binary_forward(tape, &smaller);
-    if (tape->dtype == AG_F32)
-        set_equal_float((size_t)r->count, larger.data, r->data);
-    else
-        set_equal_double((size_t)r->count, larger.data, r->data);
+    OF_ELEMENTS(tape, set_equal, (size_t)r->count, larger.data, r->data);
 }
 
 static const struct op equal_op = {
-    .name = "equal",
-    .inputs = 2,
-    .formula = "$x == $y",
-    .precedence = SUM,
+    WRITTEN("equal", 2, "$x == $y", SUM),
     .shape = equal_shape,
     .forward = equal_forward,
     .broadcasts = true,
 };
-
-ag_tensor ag_equal(ag_tensor x, ag_tensor y)
-{
-    return record2(&equal_op, x, y, NULL);
-}
+RECORDS_2(ag_equal, equal_op)
 
 ag_tensor ag_not_equal(ag_tensor x, ag_tensor y)
 {
@@ -121,14 +99,8 @@ static void where_forward(ag_tape *tape, const struct record *r)
 }
 
 static const struct op where_op = {
-    .name = "where",
-    .inputs = 3,
-    .formula = "where($x, $y, $z)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = where_forward,
-    .gradient = where_gradient,
-    .broadcasts = true,
+    CALLED("where", 3, "$x, $y, $z"), .shape = broadcast_shape, .forward = where_forward,
+    .gradient = where_gradient,       .broadcasts = true,
 };
 
 ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
@@ -138,56 +110,22 @@ ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
 
 /* ---- maximum and minimum ---- */
 
-/* dy where x > y, half of it where they are equal. */
-static ag_tensor share(ag_tensor dy, ag_tensor x, ag_tensor y)
+/* dz where the operand is the one that was taken, half of it where they are equal. */
+static ag_tensor taken_gradient(ag_tensor z, ag_tensor dz, int i)
 {
-    ag_tensor rest = ag_where(ag_greater(y, x), zero_like(dy), ag_mul_scalar(dy, 0.5));
-    return ag_where(ag_greater(x, y), dy, rest);
+    int greater = find(z)->op == &maximum_op ? i : 1 - i;
+    ag_tensor x = operand_of(z, greater), y = operand_of(z, 1 - greater);
+    ag_tensor rest = ag_where(ag_greater(y, x), zero_like(dz), ag_mul_scalar(dz, 0.5));
+    return ag_where(ag_greater(x, y), dz, rest);
 }
 
-static ag_tensor maximum_gradient(ag_tensor z, ag_tensor dz, int i)
-{
-    return share(dz, operand_of(z, i), operand_of(z, 1 - i));
-}
+static const struct op maximum_op = {CALLED("maximum", 2, "$x, $y"), BROADCAST(BINARY_MAXIMUM),
+                                     .gradient = taken_gradient};
+RECORDS_2(ag_maximum, maximum_op)
 
-static const struct op maximum_op = {
-    .name = "maximum",
-    .inputs = 2,
-    .formula = "maximum($x, $y)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .gradient = maximum_gradient,
-    .kernel = BINARY_MAXIMUM,
-    .broadcasts = true,
-};
-
-ag_tensor ag_maximum(ag_tensor x, ag_tensor y)
-{
-    return record2(&maximum_op, x, y, NULL);
-}
-
-static ag_tensor minimum_gradient(ag_tensor z, ag_tensor dz, int i)
-{
-    return share(dz, operand_of(z, 1 - i), operand_of(z, i));
-}
-
-static const struct op minimum_op = {
-    .name = "minimum",
-    .inputs = 2,
-    .formula = "minimum($x, $y)",
-    .precedence = CALL,
-    .shape = broadcast_shape,
-    .forward = binary_forward,
-    .gradient = minimum_gradient,
-    .kernel = BINARY_MINIMUM,
-    .broadcasts = true,
-};
-
-ag_tensor ag_minimum(ag_tensor x, ag_tensor y)
-{
-    return record2(&minimum_op, x, y, NULL);
-}
+static const struct op minimum_op = {CALLED("minimum", 2, "$x, $y"), BROADCAST(BINARY_MINIMUM),
+                                     .gradient = taken_gradient};
+RECORDS_2(ag_minimum, minimum_op)
 
 /* ---- clip: not a minimum of a maximum, since its gradient at a bound is that of x ---- */
 
@@ -215,10 +153,7 @@ static ag_tensor clip_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 static const struct op clip_op = {
-    .name = "clip",
-    .inputs = 1,
-    .formula = "clip($x, $p, $q)",
-    .precedence = CALL,
+    CALLED("clip", 1, "$x, $p, $q"),
     .shape = clip_shape,
     .forward = clip_forward,
     .gradient = clip_gradient,
@@ -229,8 +164,4 @@ ag_tensor ag_clip(ag_tensor x, double low, double high)
     return record(&clip_op, x, &(struct attributes){.p = {low, high}});
 }
 
-static const struct op *const table[] = {
-    &greater_op, &equal_op, &where_op, &maximum_op, &minimum_op, &clip_op,
-};
-
-const struct op_list select_ops = {table, sizeof table / sizeof *table};
+OP_LIST(select_ops, &greater_op, &equal_op, &where_op, &maximum_op, &minimum_op, &clip_op)

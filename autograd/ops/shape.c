@@ -27,27 +27,13 @@ static void transpose_forward(ag_tape *tape, const struct record *r)
         tape->kernels->transpose(rows, cols, x + at, (char *)r->data + at);
 }
 
-static ag_tensor transpose_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)y;
-    (void)i;
-    return ag_transpose(dy);
-}
-
 static const struct op transpose_op = {
-    .name = "transpose",
-    .inputs = 1,
-    .formula = "$xᵀ",
-    .precedence = POSTFIX,
+    WRITTEN("transpose", 1, "$xᵀ", POSTFIX),
     .shape = transpose_shape,
     .forward = transpose_forward,
-    .gradient = transpose_gradient,
+    LINEAR(&transpose_op),
 };
-
-ag_tensor ag_transpose(ag_tensor x)
-{
-    return record(&transpose_op, x, NULL);
-}
+RECORDS_1(ag_transpose, transpose_op)
 
 /* ---- reshape: the same elements under another shape ---- */
 
@@ -55,8 +41,6 @@ static ag_tensor reshape_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     return ag_reshape(dy, ag_shape_of(operand_of(y, i)));
 }
-
-static const struct op reshape_op;
 
 static void copy_forward(ag_tape *tape, const struct record *r)
 {
@@ -97,16 +81,12 @@ static bool reshape_shape(struct call *call)
                       (long long)call->in[0]->count, to);
     }
     call->shape = shape;
-    call->attr.shape = NULL;
     return true;
 }
 
 /* The result shares its input's memory, unless that is a leaf, whose values may be set anew. */
 static const struct op reshape_op = {
-    .name = "reshape",
-    .inputs = 1,
-    .formula = "reshape($x, $s)",
-    .precedence = CALL,
+    CALLED("reshape", 1, "$x, $s"),
     .shape = reshape_shape,
     .gradient = reshape_gradient,
     .view = true,
@@ -114,14 +94,8 @@ static const struct op reshape_op = {
 };
 
 static const struct op reshape_leaf_op = {
-    .name = "reshape",
-    .inputs = 1,
-    .formula = "reshape($x, $s)",
-    .precedence = CALL,
-    .shape = reshape_shape,
-    .forward = copy_forward,
-    .gradient = reshape_gradient,
-    .infers = true,
+    CALLED("reshape", 1, "$x, $s"), .shape = reshape_shape, .forward = copy_forward,
+    .gradient = reshape_gradient,   .infers = true,
 };
 
 ag_tensor ag_reshape(ag_tensor x, ag_shape shape)
@@ -139,7 +113,6 @@ static bool broadcast_to_shape(struct call *call)
 {
     ag_shape wanted = *call->attr.shape, both;
     char text[SHAPE_TEXT];
-    call->attr.shape = NULL;
     if (!shape_check(call->tape, "broadcast_to", wanted))
         return false;
     shape_print(text, sizeof text, &wanted);
@@ -148,10 +121,7 @@ static bool broadcast_to_shape(struct call *call)
                       "cannot be repeated to %s: only axes of size 1 and new leading ones are",
                       text);
     call->shape = wanted;
-    call->loop = arena_allocate(call->tape, &call->tape->arena, sizeof *call->loop);
-    if (call->loop)
-        loop_plan(call->loop, &call->shape, call->in, 1, 0);
-    return call->loop;
+    return loop_plan(call, 1, 0);
 }
 
 /* x * 1, with a 1 that is repeated everywhere, copies every value as it is, signs of zero and NaN
@@ -164,21 +134,11 @@ static void broadcast_to_forward(ag_tape *tape, const struct record *r)
     broadcast_forward(tape, r, (const void *const[]){input_of(tape, r, 0)->data, one}, 1);
 }
 
-static ag_tensor broadcast_to_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)y;
-    (void)i;
-    return dy;
-}
-
 static const struct op broadcast_to_op = {
-    .name = "broadcast_to",
-    .inputs = 1,
-    .formula = "broadcast_to($x, $s)",
-    .precedence = CALL,
+    CALLED("broadcast_to", 1, "$x, $s"),
     .shape = broadcast_to_shape,
     .forward = broadcast_to_forward,
-    .gradient = broadcast_to_gradient,
+    .gradient = same_gradient,
     .kernel = BINARY_MUL,
 };
 
@@ -215,11 +175,4 @@ ag_tensor ag_sum_to(ag_tensor x, ag_shape shape)
     return ag_reshape(ag_sum_axes(x, repeated, keep), shape);
 }
 
-static const struct op *const table[] = {
-    &transpose_op,
-    &reshape_op,
-    &reshape_leaf_op,
-    &broadcast_to_op,
-};
-
-const struct op_list shape_ops = {table, sizeof table / sizeof *table};
+OP_LIST(shape_ops, &transpose_op, &reshape_op, &reshape_leaf_op, &broadcast_to_op)

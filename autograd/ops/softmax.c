@@ -12,13 +12,9 @@ enum { AT_ONCE = 4096 };
 
 /* Some groups beside each other: (outer, n, inner), where outer or inner is 1. */
 struct groups {
-    const ag_tape *tape;
+    const struct kernels *kernels;
     size_t outer, n, inner;
-    void *maxima, *sums; /* one number for each group */
-    double least;        /* of softmax: what sums are raised to */
 };
-
-typedef void each_groups(const struct groups *g, const void *x, void *y);
 
 static size_t rows_at_once(struct run run)
 {
@@ -33,174 +29,10 @@ static size_t workspace_for(const struct call *call)
     return rows_at_once(run) * run.inner * (2 + run.n) * element_size(call->tape);
 }
 
-static void for_groups(const ag_tape *tape, const struct record *r, each_groups *f)
-{
-    const struct record *x = input_of(tape, r, 0);
-    struct run run = run_of(&x->shape, r->attr.axes);
-    size_t size = element_size(tape), most = rows_at_once(run);
-    size_t result = (size_t)r->count / (run.outer * run.inner); /* elements for each group */
-    char *room = tape->workspace.at;
-    for (size_t i = 0; i < run.outer; i += most) {
-        size_t some = run.outer - i < most ? run.outer - i : most;
-        size_t start = i * run.inner * size;
-        struct groups g = {tape,        some, run.n,
-                           run.inner,   room, room + some * run.inner * size,
-                           r->attr.p[0]};
-        f(&g, (const char *)x->data + start * run.n, (char *)r->data + start * result);
-    }
-}
-
-static void reduce_groups(const struct groups *g, enum reduce kernel, const void *x, void *y)
-{
-    g->tape->kernels->reduce[kernel](g->outer, g->n, g->inner, x, y);
-}
-
-static void apply(const struct groups *g, enum unary kernel, size_t count, void *x)
-{
-    g->tape->kernels->unary[kernel](count, x, x, NULL);
-}
-
-/* y = f(x, s) with one s for each group. */
-static void combine(const struct groups *g, enum binary kernel, const void *x, const void *s,
-                    void *y)
-{
-    bool rows = g->inner == 1;
-    size_t cols = rows ? g->n : g->inner;
-    g->tape->kernels->binary[kernel](rows ? g->outer : g->n, cols,
-                                     &(struct operand){x, (ptrdiff_t)cols, 1},
-                                     &(struct operand){s, rows, !rows}, y);
-}
-
-/* y = x - max(x). An infinite maximum counts as the greatest finite number, so that a group of
- * minus infinities has the sum 0, not NaN. */
-static void shift(const struct groups *g, const void *x, void *y)
-{
-    double greatest = g->tape->dtype == AG_F32 ? (double)FLT_MAX : DBL_MAX;
-    int64_t count = (int64_t)(g->outer * g->inner);
-    reduce_groups(g, REDUCE_MAX, x, g->maxima);
-    scalar_forward(g->tape, BINARY_MAXIMUM, count, g->maxima, -greatest, g->maxima);
-    scalar_forward(g->tape, BINARY_MINIMUM, count, g->maxima, greatest, g->maxima);
-    combine(g, BINARY_SUB, x, g->maxima, y);
-}
-
-static size_t elements(const struct groups *g)
-{
-    return g->outer * g->n * g->inner;
-}
-
-static void *exponentials(const struct groups *g)
-{
-    return (char *)g->sums + g->outer * g->inner * element_size(g->tape);
-}
-
 static bool softmax_shape(struct call *call)
 {
     call->workspace = workspace_for(call);
     return true;
-}
-
-static ag_tensor along(const struct op *op, ag_tensor x, int axis)
-{
-    return reduce_axes(op, x, AG_AXES(axis), true);
-}
-
-/* ---- softmax: dx = y (dy - sum(dy y)) ---- */
-
-/* Sums are 1 at least, but 0 where all of a group is minus infinity: there, with least 1, y is 0
- * and not NaN. */
-static void softmax_groups(const struct groups *g, const void *x, void *y)
-{
-    shift(g, x, y);
-    apply(g, UNARY_EXP, elements(g), y);
-    reduce_groups(g, REDUCE_SUM, y, g->sums);
-    scalar_forward(g->tape, BINARY_MAXIMUM, (int64_t)(g->outer * g->inner), g->sums, g->least,
-                   g->sums);
-    combine(g, BINARY_DIV, y, g->sums, y);
-}
-
-static void softmax_forward(ag_tape *tape, const struct record *r)
-{
-    for_groups(tape, r, softmax_groups);
-}
-
-static ag_tensor softmax_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    ag_tensor mean = sum_over(chain(dy, y), find(y)->attr.axes, true);
-    return ag_mul(y, ag_sub(dy, mean));
-}
-
-static const struct op softmax_op = {
-    .name = "softmax",
-    .inputs = 1,
-    .formula = "softmax($x$a)",
-    .precedence = CALL,
-    .shape = softmax_shape,
-    .forward = softmax_forward,
-    .gradient = softmax_gradient,
-};
-
-ag_tensor ag_softmax(ag_tensor x, int axis)
-{
-    return along(&softmax_op, x, axis);
-}
-
-/* ---- log_softmax: dx = dy - exp(y) sum(dy) ---- */
-
-static void log_softmax_groups(const struct groups *g, const void *x, void *y)
-{
-    void *e = exponentials(g);
-    shift(g, x, y);
-    g->tape->kernels->unary[UNARY_EXP](elements(g), y, e, NULL);
-    reduce_groups(g, REDUCE_SUM, e, g->sums);
-    apply(g, UNARY_LOG, g->outer * g->inner, g->sums);
-    combine(g, BINARY_SUB, y, g->sums, y);
-}
-
-static void log_softmax_forward(ag_tape *tape, const struct record *r)
-{
-    for_groups(tape, r, log_softmax_groups);
-}
-
-static ag_tensor log_softmax_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    ag_tensor sum = sum_over(dy, find(y)->attr.axes, true);
-    return ag_sub(dy, ag_mul(ag_exp(y), sum));
-}
-
-static const struct op log_softmax_op = {
-    .name = "log_softmax",
-    .inputs = 1,
-    .formula = "log_softmax($x$a)",
-    .precedence = CALL,
-    .shape = softmax_shape,
-    .forward = log_softmax_forward,
-    .gradient = log_softmax_gradient,
-};
-
-ag_tensor ag_log_softmax(ag_tensor x, int axis)
-{
-    return along(&log_softmax_op, x, axis);
-}
-
-/* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be ---- */
-
-static void logsumexp_groups(const struct groups *g, const void *x, void *y)
-{
-    size_t count = g->outer * g->inner;
-    void *e = exponentials(g);
-    shift(g, x, e);
-    apply(g, UNARY_EXP, elements(g), e);
-    reduce_groups(g, REDUCE_SUM, e, y);
-    apply(g, UNARY_LOG, count, y);
-    g->tape->kernels->binary[BINARY_ADD](1, count, &(struct operand){y, 0, 1},
-                                         &(struct operand){g->maxima, 0, 1}, y);
-}
-
-static void logsumexp_forward(ag_tape *tape, const struct record *r)
-{
-    for_groups(tape, r, logsumexp_groups);
 }
 
 static bool logsumexp_shape(struct call *call)
@@ -209,6 +41,95 @@ static bool logsumexp_shape(struct call *call)
     return reduce_shape(call);
 }
 
+/* y = f(x, s) with one s for each group. */
+static void combine(const struct groups *g, enum binary f, const void *x, const void *s, void *y)
+{
+    bool rows = g->inner == 1;
+    size_t cols = rows ? g->n : g->inner;
+    g->kernels->binary[f](rows ? g->outer : g->n, cols, &(struct operand){x, (ptrdiff_t)cols, 1},
+                          &(struct operand){s, rows, !rows}, y);
+}
+
+static const struct op softmax_op, logsumexp_op;
+
+/* An infinite maximum counts as the greatest finite number, so that a group of minus infinities has
+ * the sum 0, not NaN. Other sums are 1 at least; raised to p[0], where that is 1, the softmax of
+ * such a group is 0 and not NaN. */
+static void run_groups(ag_tape *tape, const struct record *r, const struct groups *g, const void *x,
+                       void *y)
+{
+    const struct kernels *k = g->kernels;
+    bool softmax = r->op == &softmax_op, reduced = r->op == &logsumexp_op;
+    double greatest = tape->dtype == AG_F32 ? (double)FLT_MAX : DBL_MAX;
+    size_t count = g->outer * g->inner, bytes = count * k->element;
+    char *maxima = tape->workspace.at, *room = maxima + 2 * bytes;
+    void *sums = reduced ? y : maxima + bytes, *shifted = reduced ? room : y,
+         *e = softmax ? y : room;
+    k->reduce[REDUCE_MAX](g->outer, g->n, g->inner, x, maxima);
+    scalar_forward(tape, BINARY_MAXIMUM, (int64_t)count, maxima, -greatest, maxima);
+    scalar_forward(tape, BINARY_MINIMUM, (int64_t)count, maxima, greatest, maxima);
+    combine(g, BINARY_SUB, x, maxima, shifted);
+    k->unary[UNARY_EXP](count * g->n, shifted, e, NULL);
+    k->reduce[REDUCE_SUM](g->outer, g->n, g->inner, e, sums);
+    if (softmax)
+        scalar_forward(tape, BINARY_MAXIMUM, (int64_t)count, sums, r->attr.p[0], sums);
+    else
+        k->unary[UNARY_LOG](count, sums, sums, NULL);
+    if (reduced)
+        pairwise(k, BINARY_ADD, count, y, maxima, y);
+    else
+        combine(g, softmax ? BINARY_DIV : BINARY_SUB, y, sums, y);
+}
+
+static void softmax_forward(ag_tape *tape, const struct record *r)
+{
+    const struct record *x = input_of(tape, r, 0);
+    struct run run = run_of(&x->shape, r->attr.axes);
+    size_t size = element_size(tape), most = rows_at_once(run);
+    size_t result = (size_t)r->count / (run.outer * run.inner); /* elements for each group */
+    for (size_t i = 0; i < run.outer; i += most) {
+        size_t some = run.outer - i < most ? run.outer - i : most;
+        size_t start = i * run.inner * size;
+        struct groups g = {tape->kernels, some, run.n, run.inner};
+        run_groups(tape, r, &g, (const char *)x->data + start * run.n,
+                   (char *)r->data + start * result);
+    }
+}
+
+/* ---- softmax: dx = y (dy - sum(dy y)) ---- */
+
+static ag_tensor softmax_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    ag_tensor mean = sum_over(chain(dy, y), find(y)->attr.axes, true);
+    return ag_mul(y, ag_sub(dy, mean));
+}
+
+static const struct op softmax_op = {
+    CALLED("softmax", 1, "$x$a"),
+    .shape = softmax_shape,
+    .forward = softmax_forward,
+    .gradient = softmax_gradient,
+};
+RECORDS_ALONG(ag_softmax, softmax_op)
+
+/* ---- log_softmax: dx = dy - exp(y) sum(dy) ---- */
+
+static ag_tensor log_softmax_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    ag_tensor sum = sum_over(dy, find(y)->attr.axes, true);
+    return ag_sub(dy, ag_mul(ag_exp(y), sum));
+}
+
+static const struct op log_softmax_op = {
+    CALLED("log_softmax", 1, "$x$a"),
+    .shape = softmax_shape,
+    .forward = softmax_forward,
+    .gradient = log_softmax_gradient,
+};
+RECORDS_ALONG(ag_log_softmax, log_softmax_op)
+
+/* ---- logsumexp: dx = dy softmax(x), which is exact where exp(x - y) would not be ---- */
+
 static ag_tensor logsumexp_gradient(ag_tensor y, ag_tensor dy, int i)
 {
     struct attributes attr = {.axes = find(y)->attr.axes, .p = {1.0}};
@@ -216,12 +137,9 @@ static ag_tensor logsumexp_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 static const struct op logsumexp_op = {
-    .name = "logsumexp",
-    .inputs = 1,
-    .formula = "logsumexp($x$a)",
-    .precedence = CALL,
+    CALLED("logsumexp", 1, "$x$a"),
     .shape = logsumexp_shape,
-    .forward = logsumexp_forward,
+    .forward = softmax_forward,
     .gradient = logsumexp_gradient,
 };
 
@@ -239,6 +157,4 @@ ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep)
     return x;
 }
 
-static const struct op *const table[] = {&softmax_op, &log_softmax_op, &logsumexp_op};
-
-const struct op_list softmax_ops = {table, sizeof table / sizeof *table};
+OP_LIST(softmax_ops, &softmax_op, &log_softmax_op, &logsumexp_op)

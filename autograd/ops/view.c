@@ -18,15 +18,6 @@ struct view {
 
 /* ---- Moving elements ---- */
 
-/* rows x cols elements, and the strides from one to the next where they come from and go to. */
-struct block {
-    size_t rows, cols;
-    struct steps {
-        ptrdiff_t row, col;
-    } from, to;
-    bool add;
-};
-
 enum { TILE = 16 };
 
 /* Where neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is
@@ -37,9 +28,6 @@ enum { TILE = 16 };
         bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
         if (adjacent && !b->add)                                                                   \
             memcpy(y, x, n * sizeof *y);                                                           \
-        else if (adjacent)                                                                         \
-            for (size_t i = 0; i < n; i++)                                                         \
-                y[i] += x[i];                                                                      \
         else if (b->add)                                                                           \
             for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
                 *y += *x;                                                                          \
@@ -66,6 +54,11 @@ enum { TILE = 16 };
 DEFINE_MOVE(float)
 DEFINE_MOVE(double)
 
+void move_block(const ag_tape *tape, const struct block *b, const void *x, void *y)
+{
+    OF_ELEMENTS(tape, move, b, x, y);
+}
+
 /* The last two axes of the view make a block; the others are stepped through. Either side may be
  * the whole; the other is in order. */
 static void move(const ag_tape *tape, const struct view *view, const void *x, void *y, bool scatter)
@@ -78,18 +71,15 @@ static void move(const ag_tape *tape, const struct view *view, const void *x, vo
     struct block b = {.rows = inner > 1 ? (size_t)dim[0] : 1,
                       .cols = inner > 0 ? (size_t)dim[inner - 1] : 1,
                       .add = scatter && view->overlaps};
-    ptrdiff_t cols = (ptrdiff_t)b.cols, size = (ptrdiff_t)b.rows * cols;
-    b.from = scatter ? (struct steps){cols, 1} : (struct steps){row, col};
-    b.to = scatter ? (struct steps){row, col} : (struct steps){cols, 1};
+    struct steps side_by_side = {(ptrdiff_t)b.cols, 1}, seen = {row, col};
+    b.from = scatter ? side_by_side : seen;
+    b.to = scatter ? seen : side_by_side;
     int64_t at[AG_MAX_RANK] = {0};
-    ptrdiff_t whole = view->offset, part = 0;
+    ptrdiff_t size = (ptrdiff_t)element_size(tape), whole = view->offset, part = 0;
     do {
         ptrdiff_t from = scatter ? part : whole, to = scatter ? whole : part;
-        if (tape->dtype == AG_F32)
-            move_float(&b, (const float *)x + from, (float *)y + to);
-        else
-            move_double(&b, (const double *)x + from, (double *)y + to);
-        part += size;
+        move_block(tape, &b, (const char *)x + from * size, (char *)y + to * size);
+        part += (ptrdiff_t)(b.rows * b.cols);
     } while (loop_next(loop, loop->rank - inner, 1, at, &whole));
 }
 
@@ -104,10 +94,9 @@ static void scatter_forward(ag_tape *tape, const struct record *r)
     move(tape, r->attr.plan, input_of(tape, r, 0)->data, r->data, true);
 }
 
-static bool shape_asked_for(struct call *call)
+bool shape_asked_for(struct call *call)
 {
     call->shape = *call->attr.shape;
-    call->attr.shape = NULL;
     return shape_check(call->tape, call->op->name, call->shape);
 }
 
@@ -123,27 +112,29 @@ static void row_major(const ag_shape *shape, ptrdiff_t *stride)
 }
 
 /* Cleared to the last byte, so that two can be compared. */
-static struct view view_of(const ag_shape *shape, ptrdiff_t offset, const ptrdiff_t *stride)
+static struct view no_view(void)
 {
-    ptrdiff_t strides[1][AG_MAX_RANK];
     struct view view;
     memset(&view, 0, sizeof view);
-    memcpy(strides[0], stride, (size_t)shape->rank * sizeof *stride);
-    loop_merge(&view.loop, shape, strides, 1);
-    view.offset = offset;
     return view;
+}
+
+/* Sees elements from start by step along each axis of the whole, as many as part has there. */
+static void see_part(struct view *view, const ag_shape *whole, const ag_shape *part)
+{
+    ptrdiff_t stride[1][AG_MAX_RANK];
+    row_major(whole, stride[0]);
+    for (int i = 0; i < whole->rank; i++) {
+        view->offset += (ptrdiff_t)view->start[i] * stride[0][i];
+        stride[0][i] *= (ptrdiff_t)view->step[i];
+    }
+    loop_merge(&view->loop, part, stride, 1);
 }
 
 static ag_tensor through(const struct op *op, ag_tensor x, const struct view *view, ag_shape shape)
 {
     return record(op, x,
                   &(struct attributes){.plan = view, .plan_size = sizeof *view, .shape = &shape});
-}
-
-/* The other way through the view of y, to the shape of its operand. */
-static ag_tensor back_through(const struct op *op, ag_tensor y, ag_tensor dy)
-{
-    return through(op, dy, find(y)->attr.plan, ag_shape_of(operand_of(y, 0)));
 }
 
 /* ---- permute: the axes in another order ---- */
@@ -157,21 +148,17 @@ static ag_tensor permute_gradient(ag_tensor y, ag_tensor dy, int i)
     return ag_permute(dy, inverse);
 }
 
-static const struct op permute_op = {
-    .name = "permute",
-    .inputs = 1,
-    .formula = "permute($x, ($v))",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = gather_forward,
-    .gradient = permute_gradient,
-};
+#define VIEW(run) .shape = shape_asked_for, .forward = run
+
+static const struct op permute_op = {CALLED("permute", 1, "$x, ($v)"), VIEW(gather_forward),
+                                     .gradient = permute_gradient};
 
 ag_tensor ag_permute(ag_tensor x, ag_axes axes)
 {
     const struct record *r = resolve(x, "permute");
+    struct view view = no_view();
     ag_shape shape = {.rank = axes.count};
-    ptrdiff_t whole[AG_MAX_RANK], stride[AG_MAX_RANK];
+    ptrdiff_t whole[AG_MAX_RANK], stride[1][AG_MAX_RANK];
     unsigned mask;
     if (!r || !axes_mask(x, axes, "permute", &mask))
         return (ag_tensor){.tape = x.tape};
@@ -181,13 +168,11 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
     row_major(&r->shape, whole);
     for (int i = 0; i < shape.rank; i++) {
         int axis = axes.axis[i] < 0 ? axes.axis[i] + shape.rank : axes.axis[i];
-        axes.axis[i] = axis;
+        view.start[i] = axis;
         shape.dim[i] = r->shape.dim[axis];
-        stride[i] = whole[axis];
+        stride[0][i] = whole[axis];
     }
-    struct view view = view_of(&shape, 0, stride);
-    for (int i = 0; i < shape.rank; i++)
-        view.start[i] = axes.axis[i];
+    loop_merge(&view.loop, &shape, stride, 1);
     if (view.loop.rank <= 1) /* only axes of size 1 move */
         return ag_reshape(x, shape);
     return through(&permute_op, x, &view, shape);
@@ -195,23 +180,10 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
 
 /* ---- slice and pad ---- */
 
-static const struct op slice_op, pad_op;
+static const struct op pad_op;
 
-static ag_tensor slice_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return back_through(&pad_op, y, dy);
-}
-
-static const struct op slice_op = {
-    .name = "slice",
-    .inputs = 1,
-    .formula = "$x[$v]",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = gather_forward,
-    .gradient = slice_gradient,
-};
+static const struct op slice_op = {WRITTEN("slice", 1, "$x[$v]", CALL), VIEW(gather_forward),
+                                   LINEAR(&pad_op)};
 
 static int64_t clip(int64_t i, int64_t low, int64_t high)
 {
@@ -238,50 +210,37 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
     if (!r || x.tape->failed)
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape;
-    ptrdiff_t stride[AG_MAX_RANK], offset = 0;
+    struct view view = no_view();
     char text[SHAPE_TEXT];
     shape_print(text, sizeof text, &shape);
     if (ranges.count < 0 || ranges.count > shape.rank)
         return reject_tensor(x, "slice", "", "%d ranges for shape %s, which has %d axes",
                              ranges.count, text, shape.rank);
-    row_major(&r->shape, stride);
     for (int i = 0; i < shape.rank; i++) {
         if (i >= ranges.count)
             ranges.range[i] = (ag_range){0, AG_END, 1};
-        ag_range asked = ranges.range[i];
-        shape.dim[i] = resolve_range(&ranges.range[i], shape.dim[i]);
+        ag_range asked = ranges.range[i], taken = asked;
+        shape.dim[i] = resolve_range(&taken, shape.dim[i]);
         if (!shape.dim[i])
             return reject_tensor(x, "slice", "",
                                  "nothing is left of axis %d of shape %s: start %lld, stop %lld, "
                                  "step %lld",
                                  i, text, (long long)asked.start, (long long)asked.stop,
-                                 (long long)ranges.range[i].step);
-        offset += (ptrdiff_t)ranges.range[i].start * stride[i];
-        stride[i] *= (ptrdiff_t)ranges.range[i].step;
+                                 (long long)taken.step);
+        view.start[i] = taken.start;
+        view.step[i] = taken.step;
     }
-    struct view view = view_of(&shape, offset, stride);
-    for (int i = 0; i < shape.rank; i++) {
-        view.start[i] = ranges.range[i].start;
-        view.step[i] = ranges.range[i].step;
-    }
+    see_part(&view, &r->shape, &shape);
     return through(&slice_op, x, &view, shape);
 }
 
 static ag_tensor pad_gradient(ag_tensor y, ag_tensor dy, int i)
 {
-    (void)i;
-    return back_through(&slice_op, y, dy);
+    return through(&slice_op, dy, find(y)->attr.plan, ag_shape_of(operand_of(y, 0)));
 }
 
-static const struct op pad_op = {
-    .name = "pad",
-    .inputs = 1,
-    .formula = "pad($x, $s)",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = scatter_forward,
-    .gradient = pad_gradient,
-};
+static const struct op pad_op = {CALLED("pad", 1, "$x, $s"), VIEW(scatter_forward),
+                                 .gradient = pad_gradient};
 
 ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
 {
@@ -289,7 +248,7 @@ ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
     if (!r || x.tape->failed)
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape;
-    ptrdiff_t stride[AG_MAX_RANK], offset = 0;
+    struct view view = no_view();
     if (before.rank != shape.rank || after.rank != shape.rank)
         return reject_tensor(x, "pad", "",
                              "widths for %d axes before and %d after; this tensor has %d",
@@ -299,20 +258,15 @@ ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
             after.dim[i] > INT32_MAX)
             return reject_tensor(x, "pad", "", "axis %d cannot be padded by %lld and %lld", i,
                                  (long long)before.dim[i], (long long)after.dim[i]);
+        view.start[i] = before.dim[i];
+        view.step[i] = 1;
         shape.dim[i] += before.dim[i] + after.dim[i];
     }
     if (shape_equal(&shape, &r->shape))
         return x;
     if (!shape_check(x.tape, "pad", shape))
         return (ag_tensor){.tape = x.tape};
-    row_major(&shape, stride);
-    for (int i = 0; i < shape.rank; i++)
-        offset += (ptrdiff_t)before.dim[i] * stride[i];
-    struct view view = view_of(&r->shape, offset, stride);
-    for (int i = 0; i < shape.rank; i++) {
-        view.start[i] = before.dim[i];
-        view.step[i] = 1;
-    }
+    see_part(&view, &shape, &r->shape);
     return record(&pad_op, x,
                   &(struct attributes){
                       .plan = &view, .plan_size = sizeof view, .shape = &shape, .p = {value, 0.0}});
@@ -320,45 +274,22 @@ ag_tensor ag_pad(ag_tensor x, ag_shape before, ag_shape after, double value)
 
 /* ---- unfold and fold: windows side by side, and added up in their places ---- */
 
-static const struct op unfold_op, fold_op;
+static const struct op fold_op;
 
-static ag_tensor unfold_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return back_through(&fold_op, y, dy);
-}
+static const struct op unfold_op = {CALLED("unfold", 1, "$x, $s"), VIEW(gather_forward),
+                                    LINEAR(&fold_op)};
 
-static const struct op unfold_op = {
-    .name = "unfold",
-    .inputs = 1,
-    .formula = "unfold($x, $s)",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = gather_forward,
-    .gradient = unfold_gradient,
-};
-
-static ag_tensor fold_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    (void)i;
-    return back_through(&unfold_op, y, dy);
-}
-
-static const struct op fold_op = {
-    .name = "fold",
-    .inputs = 1,
-    .formula = "fold($x, $s)",
-    .precedence = CALL,
-    .shape = shape_asked_for,
-    .forward = scatter_forward,
-    .gradient = fold_gradient,
-};
+static const struct op fold_op = {CALLED("fold", 1, "$x, $s"), VIEW(scatter_forward),
+                                  LINEAR(&unfold_op)};
 
 ag_tensor unfold(ag_tensor x, const ag_shape *view_shape, const ptrdiff_t *stride, ag_shape shape)
 {
+    struct view view = no_view();
+    ptrdiff_t strides[1][AG_MAX_RANK];
     if (!find(x) || x.tape->failed)
         return (ag_tensor){.tape = x.tape};
-    struct view view = view_of(view_shape, 0, stride);
+    memcpy(strides[0], stride, (size_t)view_shape->rank * sizeof *stride);
+    loop_merge(&view.loop, view_shape, strides, 1);
     view.overlaps = true;
     return through(&unfold_op, x, &view, shape);
 }
@@ -394,6 +325,4 @@ void add_view(struct text *text, const ag_tape *tape, const struct record *r)
     }
 }
 
-static const struct op *const table[] = {&permute_op, &slice_op, &pad_op, &unfold_op, &fold_op};
-
-const struct op_list view_ops = {table, sizeof table / sizeof *table};
+OP_LIST(view_ops, &permute_op, &slice_op, &pad_op, &unfold_op, &fold_op)
