@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "lanes.h"
 #include "vmath.h"
+#include "vmath_erf.h"
 #include "vmath_log.h"
 #include "vmath_trig.h"
 
@@ -31,14 +32,17 @@ typedef vec function(vec x, struct constants constants);
 INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, function *f,
                    uvec (*unusual)(vec x))
 {
-    for (size_t i = 0; i < n; i += LANES) {
-        size_t some = n - i < LANES ? n - i : LANES;
-        vec v = load_part(x + i, some);
+    for (size_t i = 0, left = n; left > 0; i += LANES, left -= LANES) {
+        vec v = left < LANES ? load_ends(x + i, left) : load(x + i);
         uvec signs = unusual ? unusual(v) : (uvec){0};
         v = f(v, constants);
         if (unusual && any_sign(signs))
             return i;
-        store_part(y + i, v, some);
+        if (left < LANES) {
+            store_ends(y + i, v, left);
+            break;
+        }
+        store(y + i, v);
     }
     return n;
 }

@@ -34,7 +34,7 @@
 #ifdef __FMA__
 #define LONG 7
 #else
-#define LONG 6
+#define LONG 5
 #endif
 
 INLINE vec polynomial(vec x, const real *c, int terms)
@@ -207,6 +207,12 @@ INLINE struct reduced reduce_exp(vec x, real bias, int steps_of_one)
     return (struct reduced){n, (x - n * LN2_HIGH) - n * LN2_LOW, (uvec)rounded};
 }
 
+/* exp(r) - 1 */
+INLINE vec exp_rest(vec r)
+{
+    return polynomial(r, exp_long + 1, COUNT(exp_long) - 1) * (r * r) + r;
+}
+
 /* exp(r) times a power of two and the step that is looked up; `precise` counts what the step's
  * rounding left. */
 INLINE vec exp_step(struct reduced x, vec step, bool precise)
@@ -249,6 +255,8 @@ INLINE uvec unusual_exp(vec x)
 INLINE vec exp_by_bits(vec x, bool precise)
 {
     struct reduced n = reduce_exp(x, 0, STEPS);
+    if (STEPS == 1)
+        return (vec)((uvec)(exp_rest(n.r) + 1) + (n.bits << FRACTION));
     uvec exponent = n.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
     return exp_step(n, (vec)(exponent + (uvec)LOOK_UP(steps, n.bits)), precise);
 }
@@ -272,38 +280,9 @@ INLINE vec vtanh(vec x)
     vec t = not_below(-EXP_USUAL / 4, (vec)((uvec)x | SIGN_BIT));
     struct reduced n = reduce_exp(t + t, BIAS, 1);
     vec power = (vec)(n.bits << FRACTION);
-    vec e = polynomial(n.r, exp_long + 1, COUNT(exp_long) - 1) * n.r * n.r + n.r;
+    vec e = exp_rest(n.r);
     vec y = (e * power + (power - 1)) / (e * power + (power + 1));
     return with_sign(vabs(y), x);
-}
-
-/* Near 0 x + x P(x^2), beyond 1 - exp(t Q(t)) with t = |x|, which is 1 from `most` on. */
-INLINE vec verf(vec x)
-{
-#if KERNEL_BITS == 32
-    static const real p[] = {0x1.06eba6p-3f,  -0x1.8126e8p-2f, 0x1.ce1ab4p-4f,
-                             -0x1.b68e66p-6f, 0x1.474a0ep-8f,  -0x1.3a48e4p-11f};
-    static const real q[] = {-0x1.20e648p+0f, -0x1.457d1cp-1f, -0x1.af2496p-4f,
-                             0x1.770158p-6f,  -0x1.a5554ep-9f, 0x1.c0a75cp-13f};
-    const real near = 0x1.d8p-1f, most = 4;
-#else
-    static const real p[] = {0x1.06eba8214db68p-3,  -0x1.812746b0379bdp-2,
-                             0x1.ce2f21a040d16p-4,  -0x1.b82ce311fa948p-6,
-                             0x1.565bccf92b40cp-8,  -0x1.c02db03dd9404p-11,
-                             0x1.f9a2baa92930bp-14, -0x1.f4ca4d7157c71p-17,
-                             0x1.b97fd3eaabcc5p-20, -0x1.5c07274683743p-23,
-                             0x1.d71b11045784bp-27, -0x1.abae4dc4327cdp-31};
-    static const real q[] = {-0x1.20dd741299d16p+0,  -0x1.45f316fadd5bcp-1,  -0x1.a4f305c826337p-4,
-                             0x1.3957ea0245cf1p-6,   0x1.bcac8a4aaaa6ep-13,  -0x1.bbb50b646712ap-10,
-                             0x1.2d49771fc9314p-11,  0x1.059aebee65619p-20,  -0x1.907fe4e83480dp-14,
-                             0x1.d6160bd5ad1c8p-15,  -0x1.5570d37c28a86p-16, 0x1.69668004ee2a7p-18,
-                             -0x1.216948c469365p-20, 0x1.5e18baf5d9da1p-23,  -0x1.377d3ecbad2b2p-26,
-                             0x1.818064d7d53f3p-30,  -0x1.28a45bd479c4ep-34, 0x1.ab85ad5fdf66p-40};
-    const real near = 1, most = 6;
-#endif
-    vec t = not_above(most, vabs(x));
-    vec far = with_sign(1 - vexp(polynomial(t, q, COUNT(q)) * t), x);
-    return blend(t < near, polynomial(x * x, p, COUNT(p)) * x + x, far);
 }
 
 #endif
