@@ -274,15 +274,13 @@ INLINE vec vsigmoid(vec x)
 #endif
 
 /* tanh|x| = -E / (E + 2) with E = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); the denominator
- * is not made of the rounded E, so that its error does not count twice. */
+ * is not made of the rounded E, so that its error does not count twice. From 20 on it is 1. */
 INLINE vec vtanh(vec x)
 {
-    vec t = not_below(-EXP_USUAL / 4, (vec)((uvec)x | SIGN_BIT));
+    vec t = not_below(-20, (vec)((uvec)x | SIGN_BIT));
     struct reduced n = reduce_exp(t + t, BIAS, 1);
-    vec power = (vec)(n.bits << FRACTION);
-    vec e = exp_rest(n.r);
-    vec y = (e * power + (power - 1)) / (e * power + (power + 1));
-    return with_sign(vabs(y), x);
+    vec power = (vec)(n.bits << FRACTION), e = exp_rest(n.r) * power;
+    return with_sign((1 - power - e) / (e + (power + 1)), x);
 }
 
 #endif

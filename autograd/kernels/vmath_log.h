@@ -88,7 +88,8 @@ INLINE uvec unusual_log(vec x)
 INLINE vec vlog(vec x)
 {
 #if KERNEL_BITS == 32
-    static const real c[] = {0x1.55557ap-1f, 0x1.995ec2p-2f, 0x1.31e3fep-2f};
+    static const real c[] = {0x1.55569ap-2f,  -0x1.0003b6p-2f, 0x1.98ebd2p-3f, -0x1.538106p-3f,
+                             0x1.30ac1ep-3f, -0x1.23f11ep-3f, 0x1.67dff8p-4f};
     const real root = 0x1.6a09e6p-1f;
 #else
     static const real c[] = {0x1.5555555555593p-1, 0x1.999999997f98ap-2, 0x1.2492494234359p-2,
@@ -101,9 +102,13 @@ INLINE vec vlog(vec x)
     uvec bits = (uvec)x + ((uvec)splat(1) - root_bits);
     vec n = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS);
     vec f = (vec)((bits & (((natural)1 << FRACTION) - 1)) + root_bits) - 1;
+#if KERNEL_BITS == 32
+    vec z = f * f, half = R(0.5) * z, tail = z * f * polynomial(f, c, COUNT(c));
+#else
     vec s = f / (f + 2), z = s * s, half = R(0.5) * f * f;
     vec tail = s * (half + z * polynomial(z, c, COUNT(c)));
-    return n * LN2_HIGH - ((half - (tail + n * LN2_LOW)) - f);
+#endif
+    return n * LN2_HIGH + ((n * LN2_LOW - half + tail) + f);
 }
 
 #endif
