@@ -21,34 +21,82 @@ INLINE bool any_sign(uvec bits)
 #endif
 }
 
-/* A function of a register and of constants, where it has any. */
+/* A function in two halves, and constants, where it has any. */
 struct constants {
     vec a, b;
 };
-typedef vec function(vec x, struct constants constants);
+typedef struct reduced reduction(vec x, struct constants constants);
+typedef vec evaluation(struct reduced x, struct constants constants);
 
-/* Returns how many elements were done: it stops before a register with an argument that is unusual,
- * if that makes a difference. */
-INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, function *f,
-                   uvec (*unusual)(vec x))
+INLINE vec load_most(const real *p, size_t left)
 {
-    for (size_t i = 0, left = n; left > 0; i += LANES, left -= LANES) {
-        vec v = left < LANES ? load_ends(x + i, left) : load(x + i);
+    return __builtin_expect(left < LANES, false) ? load_ends(p, left) : load(p);
+}
+
+INLINE void store_most(real *p, vec v, size_t left)
+{
+    if (__builtin_expect(left < LANES, false))
+        store_ends(p, v, left);
+    else
+        store(p, v);
+}
+
+/* Returns how many elements were done: it stops before registers with an argument that is unusual,
+ * if that makes a difference. */
+#ifdef SCALES
+INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, reduction *reduce,
+                   evaluation *evaluate, uvec (*unusual)(vec x))
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        vec v = load_most(x + i, n - i);
         uvec signs = unusual ? unusual(v) : (uvec){0};
-        v = f(v, constants);
+        v = evaluate(reduce(v, constants), constants);
         if (unusual && any_sign(signs))
             return i;
-        if (left < LANES) {
-            store_ends(y + i, v, left);
-            break;
-        }
-        store(y + i, v);
+        store_most(y + i, v, n - i);
     }
     return n;
 }
+#else
+#ifdef __clang__
+#define ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define ROLLED _Pragma("GCC unroll 1")
+#endif
+
+/* So many registers are reduced before the first is evaluated: both halves together are a chain so
+ * long that the processor cannot look far enough ahead to find other work while it waits. */
+enum { AT_ONCE = 16 };
+
+INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, reduction *reduce,
+                   evaluation *evaluate, uvec (*unusual)(vec x))
+{
+    for (size_t done = 0; done < n;) {
+        struct reduced reduced[AT_ONCE];
+        uvec signs = {0};
+        size_t count = 0;
+        ROLLED for (size_t i = done; i < n && count < AT_ONCE; i += LANES) {
+            vec v = load_most(x + i, n - i);
+            if (unusual)
+                signs |= unusual(v);
+            reduced[count++] = reduce(v, constants);
+        }
+        if (unusual && any_sign(signs))
+            return done;
+        ROLLED for (size_t j = 0; j < count; j++, done += LANES)
+            store_most(y + done, evaluate(reduced[j], constants), n - done);
+    }
+    return n;
+}
+#endif
 
 #define FUNCTION(name)                                                                             \
-    INLINE vec f_##name(vec x, struct constants constants)                                         \
+    INLINE struct reduced f_reduce_##name(vec x, struct constants constants)                       \
+    {                                                                                              \
+        (void)constants;                                                                           \
+        return reduce_##name(x);                                                                   \
+    }                                                                                              \
+    INLINE vec f_##name(struct reduced x, struct constants constants)                              \
     {                                                                                              \
         (void)constants;                                                                           \
         return v##name(x);                                                                         \
@@ -59,7 +107,7 @@ INLINE size_t span(size_t n, const real *x, real *y, struct constants constants,
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         (void)p;                                                                                   \
-        span(n, x, y, (struct constants){{0}, {0}}, f_##name, NULL);                               \
+        span(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, NULL);              \
     }
 
 /* A function that does the usual arguments of a run up to the first other one, how many it tells;
@@ -100,7 +148,7 @@ KERNEL_OF(sigmoid)
     FUNCTION(name)                                                                                 \
     static NOINLINE size_t usual_##name(size_t n, const real *x, real *y)                          \
     {                                                                                              \
-        return span(n, x, y, (struct constants){{0}, {0}}, f_##name, unusual);                     \
+        return span(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, unusual);                     \
     }
 
 USUAL(exp, unusual_exp)
@@ -129,25 +177,31 @@ PARTIAL_KERNEL_OF(sigmoid, -EXP_USUAL, EXP_USUAL)
 KERNEL_OF(tanh)
 KERNEL_OF(erf)
 
-INLINE vec f_trig(vec x, struct constants constants)
+INLINE struct reduced f_reduce_trig(vec x, struct constants constants)
 {
-    return vtrig(x, (uvec)constants.a, (uvec)constants.b);
+    return reduce_trig(x, (uvec)constants.a);
 }
 
-static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, natural quarters, natural sign)
+INLINE vec f_trig(struct reduced x, struct constants constants)
 {
-    const struct constants constants = {(vec)((uvec){0} + quarters), (vec)((uvec){0} + sign)};
-    return span(n, x, y, constants, f_trig, unusual_trig);
+    (void)constants;
+    return vtrig(x);
+}
+
+static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, natural quarters)
+{
+    const struct constants constants = {(vec)((uvec){0} + quarters), {0}};
+    return span(n, x, y, constants, f_reduce_trig, f_trig, unusual_trig);
 }
 
 static size_t usual_sin(size_t n, const real *x, real *y)
 {
-    return usual_trig(n, x, y, 0, SIGN_BIT);
+    return usual_trig(n, x, y, 0);
 }
 
 static size_t usual_cos(size_t n, const real *x, real *y)
 {
-    return usual_trig(n, x, y, 1, 0);
+    return usual_trig(n, x, y, 1);
 }
 
 static real rest_sin(real x)
@@ -163,13 +217,19 @@ static real rest_cos(real x)
 PARTIAL_KERNEL_OF(sin, -MOST_USUAL, MOST_USUAL)
 PARTIAL_KERNEL_OF(cos, -MOST_USUAL, MOST_USUAL)
 
-INLINE vec f_affine(vec x, struct constants constants)
+INLINE struct reduced f_reduce_affine(vec x, struct constants constants)
 {
-    return x * constants.a + constants.b;
+    return (struct reduced){x * constants.a + constants.b, {0}, {0}};
+}
+
+INLINE vec f_affine(struct reduced x, struct constants constants)
+{
+    (void)constants;
+    return x.r;
 }
 
 void KERNEL(unary_affine)(size_t n, const void *x, void *y, const double p[2])
 {
     const struct constants constants = {splat((real)p[0]), splat((real)p[1])};
-    span(n, x, y, constants, f_affine, NULL);
+    span(n, x, y, constants, f_reduce_affine, f_affine, NULL);
 }

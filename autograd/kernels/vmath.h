@@ -194,17 +194,19 @@ static const real exp_long[] = {1,
                                 0x1.ad7f6d7911672p-26};
 #endif
 
-/* x = n log(2) + r with n a multiple of 1/steps; the low bits of `bits` are those of n + bias. */
+/* The first half of every function: r is the argument reduced to a small interval, n and bits are
+ * what else the second half wants. For exp and what is made of it x = n log(2) + r with n a multiple
+ * of 1/steps, and the low bits of `bits` are those of n + bias. */
 struct reduced {
-    vec n, r;
+    vec r, n;
     uvec bits;
 };
 
-INLINE struct reduced reduce_exp(vec x, real bias, int steps_of_one)
+INLINE struct reduced reduce_by_log2(vec x, real bias, int steps_of_one)
 {
     const real rounder = ROUNDER / (real)steps_of_one + bias;
     vec rounded = x * LOG2E + rounder, n = rounded - rounder;
-    return (struct reduced){n, (x - n * LN2_HIGH) - n * LN2_LOW, (uvec)rounded};
+    return (struct reduced){(x - n * LN2_HIGH) - n * LN2_LOW, n, (uvec)rounded};
 }
 
 /* exp(r) - 1 */
@@ -225,25 +227,25 @@ INLINE vec exp_step(struct reduced x, vec step, bool precise)
 
 #ifdef SCALES
 /* The bound on r is for infinities and for numbers so large that r is none. */
-INLINE struct reduced reduce_to_steps(vec x)
+INLINE struct reduced reduce_exp(vec x)
 {
-    struct reduced n = reduce_exp(x, 0, STEPS);
+    struct reduced n = reduce_by_log2(x, 0, STEPS);
     n.r = (vec)X86(range)(n.r, splat(1), 2);
     return n;
 }
 
-INLINE vec vexp(vec x)
+INLINE vec vexp(struct reduced x)
 {
-    struct reduced n = reduce_to_steps(x);
-    return (vec)X86(scalef)(exp_step(n, LOOK_UP(steps, n.bits), false), n.n);
+    return (vec)X86(scalef)(exp_step(x, LOOK_UP(steps, x.bits), false), x.n);
 }
 
+#define reduce_sigmoid reduce_exp
+
 /* e / (e + 1) with e = exp(x), which is bounded where it cannot matter any more. */
-INLINE vec vsigmoid(vec x)
+INLINE vec vsigmoid(struct reduced x)
 {
-    struct reduced n = reduce_to_steps(x);
-    vec step = (vec)X86(scalef)(LOOK_UP(steps, n.bits), not_above(64, n.n));
-    vec e = exp_step(n, step, true);
+    vec step = (vec)X86(scalef)(LOOK_UP(steps, x.bits), not_above(64, x.n));
+    vec e = exp_step(x, step, true);
     return e / (e + 1);
 }
 #else
@@ -252,21 +254,27 @@ INLINE uvec unusual_exp(vec x)
     return (uvec)splat(EXP_USUAL) - (uvec)vabs(x);
 }
 
-INLINE vec exp_by_bits(vec x, bool precise)
+INLINE struct reduced reduce_exp(vec x)
 {
-    struct reduced n = reduce_exp(x, 0, STEPS);
-    if (STEPS == 1)
-        return (vec)((uvec)(exp_rest(n.r) + 1) + (n.bits << FRACTION));
-    uvec exponent = n.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
-    return exp_step(n, (vec)(exponent + (uvec)LOOK_UP(steps, n.bits)), precise);
+    return reduce_by_log2(x, 0, STEPS);
 }
 
-INLINE vec vexp(vec x)
+INLINE vec exp_by_bits(struct reduced x, bool precise)
+{
+    if (STEPS == 1)
+        return (vec)((uvec)(exp_rest(x.r) + 1) + (x.bits << FRACTION));
+    uvec exponent = x.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
+    return exp_step(x, (vec)(exponent + (uvec)LOOK_UP(steps, x.bits)), precise);
+}
+
+INLINE vec vexp(struct reduced x)
 {
     return exp_by_bits(x, false);
 }
 
-INLINE vec vsigmoid(vec x)
+#define reduce_sigmoid reduce_exp
+
+INLINE vec vsigmoid(struct reduced x)
 {
     vec e = exp_by_bits(x, true);
     return e / (e + 1);
@@ -275,12 +283,18 @@ INLINE vec vsigmoid(vec x)
 
 /* tanh|x| = -E / (E + 2) with E = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); the denominator
  * is not made of the rounded E, so that its error does not count twice. From 20 on it is 1. */
-INLINE vec vtanh(vec x)
+INLINE struct reduced reduce_tanh(vec x)
 {
     vec t = not_below(-20, (vec)((uvec)x | SIGN_BIT));
-    struct reduced n = reduce_exp(t + t, BIAS, 1);
-    vec power = (vec)(n.bits << FRACTION), e = exp_rest(n.r) * power;
-    return with_sign((1 - power - e) / (e + (power + 1)), x);
+    struct reduced two = reduce_by_log2(t + t, BIAS, 1);
+    two.n = x;
+    return two;
+}
+
+INLINE vec vtanh(struct reduced x)
+{
+    vec power = (vec)(x.bits << FRACTION), e = exp_rest(x.r) * power;
+    return with_sign((1 - power - e) / (e + (power + 1)), x.n);
 }
 
 #endif

@@ -6,7 +6,7 @@
 
 #if KERNEL_BITS == 64
 /* Near 0 x + x P(x^2), beyond 1 - exp(t Q(t)) with t = |x|, which is 1 from 6 on. */
-INLINE vec verf(vec x)
+INLINE struct reduced reduce_erf(vec x)
 {
     static const real p[] = {0x1.06eba8214db68p-3,  -0x1.812746b0379bdp-2,
                              0x1.ce2f21a040d16p-4,  -0x1.b82ce311fa948p-6,
@@ -20,18 +20,21 @@ INLINE vec verf(vec x)
                              0x1.d6160bd5ad1c8p-15,  -0x1.5570d37c28a86p-16, 0x1.69668004ee2a7p-18,
                              -0x1.216948c469365p-20, 0x1.5e18baf5d9da1p-23,  -0x1.377d3ecbad2b2p-26,
                              0x1.818064d7d53f3p-30,  -0x1.28a45bd479c4ep-34, 0x1.ab85ad5fdf66p-40};
-    vec t = not_above(6, vabs(x));
-    vec far = with_sign(1 - vexp(polynomial(t, q, COUNT(q)) * t), x);
-    return blend(t >= 1, far, polynomial(x * x, p, COUNT(p)) * x + x);
+    vec t = not_above(6, vabs(x)), near = polynomial(x * x, p, COUNT(p)) * x + x;
+    return (struct reduced){polynomial(t, q, COUNT(q)) * t, near, (uvec)x};
+}
+
+INLINE vec verf(struct reduced x)
+{
+    vec far = with_sign(1 - vexp(reduce_exp(x.r)), (vec)x.bits);
+    return blend(vabs((vec)x.bits) >= 1, far, x.n);
 }
 #elif STEPS > 1
 /* A polynomial of its own around each multiple of a width, in r = |x| - n width; n is at most STEPS
  * - 1 and erf then 1. Coefficients of a power stand side by side, to be looked up by n. */
-INLINE vec verf(vec x)
-{
 #if STEPS == 16
-    static const real width = 0x1.04p-2f,
-                      c[][STEPS] = {
+#define ERF_WIDTH 0x1.04p-2f
+static const real erf_steps[][STEPS] = {
                           {0, 0x1.1f31b2p-2f, 0x1.0dff50p-1f, 0x1.6fef76p-1f, 0x1.b2bb68p-1f,
                            0x1.dad53ep-1f, 0x1.f00614p-1f, 0x1.f9e15cp-1f, 0x1.fdea6ep-1f,
                            0x1.ff5eb6p-1f, 0x1.ffd4cap-1f, 0x1.fff5c0p-1f, 0x1.fffddap-1f,
@@ -57,8 +60,8 @@ INLINE vec verf(vec x)
                            0x1.ab5e10p-7f, 0x1.4853d8p-7f, 0x1.681910p-8f, 0x1.36537ap-9f,
                            0x1.b59492p-11f, 0x1.017e50p-12f, 0x1.002278p-14f, 0x1.b2466ep-17f}};
 #else
-    static const real width = 0x1.1p-1f,
-                      c[][STEPS] = {
+#define ERF_WIDTH 0x1.1p-1f
+static const real erf_steps[][STEPS] = {
                           {0, 0x1.1855a6p-1f, 0x1.bbef10p-1f, 0x1.f39bc2p-1f, 0x1.fea422p-1f,
                            0x1.ffe96ap-1f, 0x1.ffff24p-1f, 0x1.fffffcp-1f},
                           {0x1.06ebb0p-3f, -0x1.315408p-3f, -0x1.452b74p-1f, -0x1.d27034p-1f,
@@ -76,11 +79,19 @@ INLINE vec verf(vec x)
                           {0x1.40264ep-2f, 0x1.b7246cp-8f, 0x1.99fc86p-7f, -0x1.7750e2p-8f,
                            -0x1.f3a284p-10f, 0x1.5cff5ep-11f, 0x1.c99b4ap-13f, 0x1.542ddep-16f}};
 #endif
-    vec t = not_above(3.93f, vabs(x)), rounded = t * (1 / width) + ROUNDER;
-    vec r = t - (rounded - ROUNDER) * width, y = LOOK_UP(c[COUNT(c) - 1], (uvec)rounded);
-    for (int i = COUNT(c) - 2; i > 0; i--)
-        y = y * r + LOOK_UP(c[i], (uvec)rounded);
-    return with_sign(y * r + r + LOOK_UP(c[0], (uvec)rounded), x);
+
+INLINE struct reduced reduce_erf(vec x)
+{
+    vec t = not_above(3.93f, vabs(x)), rounded = t * (1 / ERF_WIDTH) + ROUNDER;
+    return (struct reduced){t - (rounded - ROUNDER) * ERF_WIDTH, x, (uvec)rounded};
+}
+
+INLINE vec verf(struct reduced x)
+{
+    vec y = LOOK_UP(erf_steps[COUNT(erf_steps) - 1], x.bits);
+    for (int i = COUNT(erf_steps) - 2; i > 0; i--)
+        y = y * x.r + LOOK_UP(erf_steps[i], x.bits);
+    return with_sign(y * x.r + x.r + LOOK_UP(erf_steps[0], x.bits), x.n);
 }
 #else
 /* With |x| = t + r, t a multiple of 1/32: erf t + r erf' t (1 - t r + (2 t^2 - 1) / 3 r^2), which
@@ -146,16 +157,20 @@ INLINE vec two_rows(size_t first, size_t second)
     return (vec)(rows){*(const row *)(erf_steps + first), *(const row *)(erf_steps + second)};
 }
 
-INLINE vec verf(vec x)
+INLINE struct reduced reduce_erf(vec x)
 {
     const real rounder = ROUNDER / 32;
     vec a = not_above(3.9375f, vabs(x)), rounded = a + rounder, t = rounded - rounder, r = a - t;
-    uvec row = 2 * (uvec)rounded & 254;
-    vec low = two_rows(row[0], row[1]), high = two_rows(row[2], row[3]);
+    vec bend = ((t * t * R(0.6666667) - R(0.33333333)) * r - t) * r;
+    return (struct reduced){bend * r + r, x, 2 * (uvec)rounded & 254};
+}
+
+INLINE vec verf(struct reduced x)
+{
+    vec low = two_rows(x.bits[0], x.bits[1]), high = two_rows(x.bits[2], x.bits[3]);
     vec value = __builtin_shufflevector(low, high, 0, 2, 4, 6);
     vec slope = __builtin_shufflevector(low, high, 1, 3, 5, 7);
-    vec bent = ((t * t * R(0.6666667) - R(0.33333333)) * r - t) * r * r + r;
-    return with_sign(bent * slope + bent + value, x);
+    return with_sign(x.r * slope + x.r + value, x.n);
 }
 #endif
 
