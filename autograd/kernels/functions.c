@@ -43,7 +43,6 @@ INLINE void store_most(real *p, vec v, size_t left)
 
 /* Returns how many elements were done: it stops before registers with an argument that is unusual,
  * if that makes a difference. */
-#ifdef SCALES
 INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, reduction *reduce,
                    evaluation *evaluate, uvec (*unusual)(vec x))
 {
@@ -57,6 +56,9 @@ INLINE size_t span(size_t n, const real *x, real *y, struct constants constants,
     }
     return n;
 }
+
+#ifdef SCALES
+#define span_by_halves span
 #else
 #ifdef __clang__
 #define ROLLED _Pragma("clang loop unroll(disable)")
@@ -64,18 +66,20 @@ INLINE size_t span(size_t n, const real *x, real *y, struct constants constants,
 #define ROLLED _Pragma("GCC unroll 1")
 #endif
 
-/* So many registers are reduced before the first is evaluated: both halves together are a chain so
- * long that the processor cannot look far enough ahead to find other work while it waits. */
+/* So many registers are reduced before the first is evaluated: where both halves together are a
+ * chain so long that the processor cannot look far enough ahead to find other work while it waits.
+ */
 enum { AT_ONCE = 16 };
 
-INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, reduction *reduce,
-                   evaluation *evaluate, uvec (*unusual)(vec x))
+INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants constants,
+                             reduction *reduce, evaluation *evaluate, uvec (*unusual)(vec x))
 {
     for (size_t done = 0; done < n;) {
         struct reduced reduced[AT_ONCE];
         uvec signs = {0};
         size_t count = 0;
-        ROLLED for (size_t i = done; i < n && count < AT_ONCE; i += LANES) {
+        ROLLED for (size_t i = done; i < n && count < AT_ONCE; i += LANES)
+        {
             vec v = load_most(x + i, n - i);
             if (unusual)
                 signs |= unusual(v);
@@ -107,7 +111,7 @@ INLINE size_t span(size_t n, const real *x, real *y, struct constants constants,
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         (void)p;                                                                                   \
-        span(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, NULL);              \
+        span_by_halves(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, NULL);    \
     }
 
 /* A function that does the usual arguments of a run up to the first other one, how many it tells;
@@ -144,16 +148,16 @@ KERNEL_OF(exp)
 KERNEL_OF(log)
 KERNEL_OF(sigmoid)
 #else
-#define USUAL(name, unusual)                                                                       \
+#define USUAL(name, span, unusual)                                                                 \
     FUNCTION(name)                                                                                 \
     static NOINLINE size_t usual_##name(size_t n, const real *x, real *y)                          \
     {                                                                                              \
-        return span(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, unusual);                     \
+        return span(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, unusual);    \
     }
 
-USUAL(exp, unusual_exp)
-USUAL(log, unusual_log)
-USUAL(sigmoid, unusual_exp)
+USUAL(exp, span_by_halves, unusual_exp)
+USUAL(log, span, unusual_log)
+USUAL(sigmoid, span_by_halves, unusual_exp)
 
 static real rest_exp(real x)
 {
@@ -191,7 +195,7 @@ INLINE vec f_trig(struct reduced x, struct constants constants)
 static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, natural quarters)
 {
     const struct constants constants = {(vec)((uvec){0} + quarters), {0}};
-    return span(n, x, y, constants, f_reduce_trig, f_trig, unusual_trig);
+    return span_by_halves(n, x, y, constants, f_reduce_trig, f_trig, unusual_trig);
 }
 
 static size_t usual_sin(size_t n, const real *x, real *y)

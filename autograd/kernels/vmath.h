@@ -56,7 +56,7 @@ INLINE vec vabs(vec x)
     return (vec)((uvec)x & ~SIGN_BIT);
 }
 
-/* x >= 0 or NaN with the sign of y */
+/* x with the sign of y, which it has already if it is not above 0 */
 INLINE vec with_sign(vec x, vec y)
 {
     return (vec)((uvec)x | ((uvec)y & SIGN_BIT));

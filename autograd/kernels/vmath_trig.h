@@ -51,7 +51,7 @@ INLINE struct reduced reduce_trig(vec x, uvec quarters)
     return (struct reduced){r, n, (uvec)rounded + quarters};
 }
 
-/* The sine is a product, so that that of -0 is -0. */
+/* As a sum sine would lose the sign of -0. */
 INLINE vec vtrig(struct reduced x)
 {
     vec r = x.r, z = r * r;
@@ -65,7 +65,11 @@ INLINE vec vtrig(struct reduced x)
         y = y * z + c[i];
     y = (y * z + 1) * (vec)X86(mask_blend)(odd, r, splat(1));
 #else
+#ifdef __FMA__
     vec s = (z * polynomial(z, sine, COUNT(sine) - 1) + 1) * r;
+#else
+    vec s = with_sign(r * z * polynomial(z, sine, COUNT(sine) - 1) + r, r);
+#endif
     vec c = z * z * polynomial(z, cosine + 1, COUNT(cosine) - 1) + (1 - R(0.5) * z);
     vec y = blend((ivec) - (x.bits & 1), c, s);
 #endif
