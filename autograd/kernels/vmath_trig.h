@@ -6,7 +6,7 @@
 
 /* x = n pi/2 + r with |r| <= pi/4, where pi/2 is the sum of parts of which all but the last have so
  * few bits that their products with n, below 2^13, are exact (Cody and Waite); where products and
- * sums are fused they need not be. Usual arguments are below MOST_USUAL; others are left to libm.
+ * sums are fused they need not be. None is below 0, so that the r of -0 is -0. Usual arguments are below MOST_USUAL; others are left to libm.
  */
 #define MOST_USUAL 8192
 
@@ -20,7 +20,7 @@ INLINE uvec unusual_trig(vec x)
 static const real sine[] = {-0x1.555546p-3f, 0x1.11073ap-7f, -0x1.994386p-13f, 0};
 static const real cosine[] = {-0.5f, 0x1.55554ap-5f, -0x1.6c0c32p-10f, 0x1.99eb4cp-16f};
 #ifdef __FMA__
-static const real half_pi[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
+static const real half_pi[] = {0x1.921fb4p+0f, 0x1.4442d0p-24f, 0x1.846988p-48f};
 #else
 static const real half_pi[] = {0x1.92p+0f, 0x1.fb4p-12f, 0x1.444p-24f, 0x1.68c234p-39f};
 #endif
