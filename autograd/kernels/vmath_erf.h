@@ -35,49 +35,47 @@ INLINE vec verf(struct reduced x)
 #if STEPS == 16
 #define ERF_WIDTH 0x1.04p-2f
 static const real erf_steps[][STEPS] = {
-                          {0, 0x1.1f31b2p-2f, 0x1.0dff50p-1f, 0x1.6fef76p-1f, 0x1.b2bb68p-1f,
-                           0x1.dad53ep-1f, 0x1.f00614p-1f, 0x1.f9e15cp-1f, 0x1.fdea6ep-1f,
-                           0x1.ff5eb6p-1f, 0x1.ffd4cap-1f, 0x1.fff5c0p-1f, 0x1.fffddap-1f,
-                           0x1.ffff9ap-1f, 0x1.fffff0p-1f, 0x1.fffffep-1f},
-                          {0x1.06ebb0p-3f, 0x1.da8f80p-5f, -0x1.065e18p-3f, -0x1.7932f4p-2f,
-                           -0x1.320de4p-1f, -0x1.8cb756p-1f, -0x1.c745f6p-1f, -0x1.e776b2p-1f,
-                           -0x1.f6abc6p-1f, -0x1.fce1d0p-1f, -0x1.ff1580p-1f, -0x1.ffc372p-1f,
-                           -0x1.fff240p-1f, -0x1.fffd42p-1f, -0x1.ffff84p-1f, -0x1.ffffeep-1f},
-                          {-0x1.e621ccp-17f, -0x1.130ec4p-2f, -0x1.c5631ap-2f, -0x1.ecae54p-2f,
-                           -0x1.a25572p-2f, -0x1.24b8bap-2f, -0x1.59b400p-3f, -0x1.5cd6f4p-4f,
-                           -0x1.2f30aep-5f, -0x1.c87092p-7f, -0x1.2a598cp-8f, -0x1.51e780p-10f,
-                           -0x1.55cea0p-12f, -0x1.24af36p-14f, -0x1.8926ecp-16f, -0x1.144430p-17f},
-                          {-0x1.809452p-2f, -0x1.3a9134p-2f, -0x1.205b86p-3f, 0x1.14a960p-5f,
-                           0x1.23e284p-3f, 0x1.55c328p-3f, 0x1.1371c2p-3f, 0x1.5bf436p-4f,
-                           0x1.68d252p-5f, 0x1.3a1594p-6f, 0x1.d0d584p-8f, 0x1.26bc3ep-9f,
-                           0x1.41f882p-11f, 0x1.3021c6p-13f, 0x1.f233a0p-16f, 0x1.629184p-18f},
-                          {-0x1.c60432p-8f, 0x1.056f9ep-3f, 0x1.764386p-3f, 0x1.2d572ep-3f,
-                           0x1.07537ep-4f, -0x1.402f7ep-7f, -0x1.71c9f4p-5f, -0x1.855460p-5f,
-                           -0x1.099c70p-5f, -0x1.0e0618p-6f, -0x1.c5d176p-8f, -0x1.71cae0p-9f,
-                           -0x1.d2565ap-12f, -0x1.7285c6p-13f, 0x1.352facp-11f, 0x1.7e3198p-12f},
-                          {0x1.1d34fcp-3f, 0x1.46f1c6p-4f, 0x1.0dbc4ep-7f, -0x1.be3e82p-5f,
-                           -0x1.17b71ep-4f, -0x1.6cd388p-5f, -0x1.934510p-7f, 0x1.01d4bcp-7f,
-                           0x1.ab5e10p-7f, 0x1.4853d8p-7f, 0x1.681910p-8f, 0x1.36537ap-9f,
-                           0x1.b59492p-11f, 0x1.017e50p-12f, 0x1.002278p-14f, 0x1.b2466ep-17f}};
+    {0, 0x1.1f31b2p-2f, 0x1.0dff50p-1f, 0x1.6fef76p-1f, 0x1.b2bb68p-1f, 0x1.dad53ep-1f,
+     0x1.f00614p-1f, 0x1.f9e15cp-1f, 0x1.fdea6ep-1f, 0x1.ff5eb6p-1f, 0x1.ffd4cap-1f, 0x1.fff5c0p-1f,
+     0x1.fffddap-1f, 0x1.ffff9ap-1f, 0x1.fffff0p-1f, 0x1.fffffep-1f},
+    {0x1.06ebb0p-3f, 0x1.da8f80p-5f, -0x1.065e18p-3f, -0x1.7932f4p-2f, -0x1.320de4p-1f,
+     -0x1.8cb756p-1f, -0x1.c745f6p-1f, -0x1.e776b2p-1f, -0x1.f6abc6p-1f, -0x1.fce1d0p-1f,
+     -0x1.ff1580p-1f, -0x1.ffc372p-1f, -0x1.fff240p-1f, -0x1.fffd42p-1f, -0x1.ffff84p-1f,
+     -0x1.ffffeep-1f},
+    {-0x1.e621ccp-17f, -0x1.130ec4p-2f, -0x1.c5631ap-2f, -0x1.ecae54p-2f, -0x1.a25572p-2f,
+     -0x1.24b8bap-2f, -0x1.59b400p-3f, -0x1.5cd6f4p-4f, -0x1.2f30aep-5f, -0x1.c87092p-7f,
+     -0x1.2a598cp-8f, -0x1.51e780p-10f, -0x1.55cea0p-12f, -0x1.24af36p-14f, -0x1.8926ecp-16f,
+     -0x1.144430p-17f},
+    {-0x1.809452p-2f, -0x1.3a9134p-2f, -0x1.205b86p-3f, 0x1.14a960p-5f, 0x1.23e284p-3f,
+     0x1.55c328p-3f, 0x1.1371c2p-3f, 0x1.5bf436p-4f, 0x1.68d252p-5f, 0x1.3a1594p-6f, 0x1.d0d584p-8f,
+     0x1.26bc3ep-9f, 0x1.41f882p-11f, 0x1.3021c6p-13f, 0x1.f233a0p-16f, 0x1.629184p-18f},
+    {-0x1.c60432p-8f, 0x1.056f9ep-3f, 0x1.764386p-3f, 0x1.2d572ep-3f, 0x1.07537ep-4f,
+     -0x1.402f7ep-7f, -0x1.71c9f4p-5f, -0x1.855460p-5f, -0x1.099c70p-5f, -0x1.0e0618p-6f,
+     -0x1.c5d176p-8f, -0x1.71cae0p-9f, -0x1.d2565ap-12f, -0x1.7285c6p-13f, 0x1.352facp-11f,
+     0x1.7e3198p-12f},
+    {0x1.1d34fcp-3f, 0x1.46f1c6p-4f, 0x1.0dbc4ep-7f, -0x1.be3e82p-5f, -0x1.17b71ep-4f,
+     -0x1.6cd388p-5f, -0x1.934510p-7f, 0x1.01d4bcp-7f, 0x1.ab5e10p-7f, 0x1.4853d8p-7f,
+     0x1.681910p-8f, 0x1.36537ap-9f, 0x1.b59492p-11f, 0x1.017e50p-12f, 0x1.002278p-14f,
+     0x1.b2466ep-17f}};
 #else
 #define ERF_WIDTH 0x1.1p-1f
 static const real erf_steps[][STEPS] = {
-                          {0, 0x1.1855a6p-1f, 0x1.bbef10p-1f, 0x1.f39bc2p-1f, 0x1.fea422p-1f,
-                           0x1.ffe96ap-1f, 0x1.ffff24p-1f, 0x1.fffffcp-1f},
-                          {0x1.06ebb0p-3f, -0x1.315408p-3f, -0x1.452b74p-1f, -0x1.d27034p-1f,
-                           -0x1.f9ae76p-1f, -0x1.ff8070p-1f, -0x1.fffa48p-1f, -0x1.ffffdap-1f},
-                          {-0x1.097256p-16f, -0x1.cee58cp-2f, -0x1.8d0446p-2f, -0x1.2273b8p-3f,
-                           -0x1.adb64cp-6f, -0x1.525faap-9f, -0x1.20620ap-13f, -0x1.654938p-17f},
-                          {-0x1.80718cp-2f, -0x1.fa06aep-4f, 0x1.3954cep-3f, 0x1.efb8fcp-4f,
-                           0x1.0ea476p-5f, 0x1.16c168p-8f, 0x1.26bf76p-12f, 0x1.4beb68p-17f},
-                          {-0x1.6c5ba4p-7f, 0x1.77b4c8p-3f, 0x1.89bd9ap-5f, -0x1.9357b2p-5f,
-                           -0x1.adee14p-6f, -0x1.429994p-8f, -0x1.e4a672p-12f, 0x1.dfaa26p-13f},
-                          {0x1.8c5032p-3f, -0x1.dc783ep-10f, -0x1.0f8802p-4f, -0x1.46540ap-8f,
-                           0x1.997df4p-7f, 0x1.f391e2p-9f, 0x1.c058eep-12f, 0x1.76119ap-16f},
-                          {-0x1.14802ap-2f, -0x1.8416aep-5f, 0x1.2e2208p-7f, 0x1.0b36b6p-6f,
-                           -0x1.73ef46p-9f, -0x1.af0c6ap-11f, 0x1.c605b6p-13f, -0x1.334b4ap-9f},
-                          {0x1.40264ep-2f, 0x1.b7246cp-8f, 0x1.99fc86p-7f, -0x1.7750e2p-8f,
-                           -0x1.f3a284p-10f, 0x1.5cff5ep-11f, 0x1.c99b4ap-13f, 0x1.542ddep-16f}};
+    {0, 0x1.1855a6p-1f, 0x1.bbef10p-1f, 0x1.f39bc2p-1f, 0x1.fea422p-1f, 0x1.ffe96ap-1f,
+     0x1.ffff24p-1f, 0x1.fffffcp-1f},
+    {0x1.06ebb0p-3f, -0x1.315408p-3f, -0x1.452b74p-1f, -0x1.d27034p-1f, -0x1.f9ae76p-1f,
+     -0x1.ff8070p-1f, -0x1.fffa48p-1f, -0x1.ffffdap-1f},
+    {-0x1.097256p-16f, -0x1.cee58cp-2f, -0x1.8d0446p-2f, -0x1.2273b8p-3f, -0x1.adb64cp-6f,
+     -0x1.525faap-9f, -0x1.20620ap-13f, -0x1.654938p-17f},
+    {-0x1.80718cp-2f, -0x1.fa06aep-4f, 0x1.3954cep-3f, 0x1.efb8fcp-4f, 0x1.0ea476p-5f,
+     0x1.16c168p-8f, 0x1.26bf76p-12f, 0x1.4beb68p-17f},
+    {-0x1.6c5ba4p-7f, 0x1.77b4c8p-3f, 0x1.89bd9ap-5f, -0x1.9357b2p-5f, -0x1.adee14p-6f,
+     -0x1.429994p-8f, -0x1.e4a672p-12f, 0x1.dfaa26p-13f},
+    {0x1.8c5032p-3f, -0x1.dc783ep-10f, -0x1.0f8802p-4f, -0x1.46540ap-8f, 0x1.997df4p-7f,
+     0x1.f391e2p-9f, 0x1.c058eep-12f, 0x1.76119ap-16f},
+    {-0x1.14802ap-2f, -0x1.8416aep-5f, 0x1.2e2208p-7f, 0x1.0b36b6p-6f, -0x1.73ef46p-9f,
+     -0x1.af0c6ap-11f, 0x1.c605b6p-13f, -0x1.334b4ap-9f},
+    {0x1.40264ep-2f, 0x1.b7246cp-8f, 0x1.99fc86p-7f, -0x1.7750e2p-8f, -0x1.f3a284p-10f,
+     0x1.5cff5ep-11f, 0x1.c99b4ap-13f, 0x1.542ddep-16f}};
 #endif
 
 INLINE struct reduced reduce_erf(vec x)
@@ -95,7 +93,8 @@ INLINE vec verf(struct reduced x)
 }
 #else
 /* With |x| = t + r, t a multiple of 1/32: erf t + r erf' t (1 - t r + (2 t^2 - 1) / 3 r^2), which
- * is Taylor's series, from a table of erf t and erf' t - 1 that also makes up for its rest. */
+ * is Taylor's series, from a table of erf t and erf' t - 1 that also makes up for its rest. (The
+ * last row is for NaN, which may ask for any.) */
 static const _Alignas(8) real erf_steps[] = {
     0x0.000000p+0f,  0x1.06eba8p-3f,  0x1.20c564p-5f,  0x1.04aa30p-3f,  0x1.207d48p-4f,
     0x1.fbd280p-4f,  0x1.b00812p-4f,  0x1.e565c0p-4f,  0x1.1f5e1ap-3f,  0x1.c62f80p-4f,
@@ -147,7 +146,8 @@ static const _Alignas(8) real erf_steps[] = {
     -0x1.ffffc4p-1f, 0x1.fffffap-1f,  -0x1.ffffd0p-1f, 0x1.fffffcp-1f,  -0x1.ffffdap-1f,
     0x1.fffffcp-1f,  -0x1.ffffe2p-1f, 0x1.fffffep-1f,  -0x1.ffffe8p-1f, 0x1.fffffep-1f,
     -0x1.ffffeep-1f, 0x1.fffffep-1f,  -0x1.fffff2p-1f, 0x1.fffffep-1f,  -0x1.fffff4p-1f,
-    0x1.fffffep-1f,  -0x1.fffff8p-1f, 0x1.000000p+0f,  -0x1.fffffap-1f};
+    0x1.fffffep-1f,  -0x1.fffff8p-1f, 0x1.000000p+0f,  -0x1.fffffap-1f, 0x1.000000p+0f,
+    -0x1.000000p+0f};
 
 /* Two rows of the table, by their first elements */
 INLINE vec two_rows(size_t first, size_t second)
