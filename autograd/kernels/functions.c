@@ -60,16 +60,10 @@ INLINE size_t span(size_t n, const real *x, real *y, struct constants constants,
 #ifdef SCALES
 #define span_by_halves span
 #else
-#ifdef __clang__
-#define ROLLED _Pragma("clang loop unroll(disable)")
-#else
-#define ROLLED _Pragma("GCC unroll 1")
-#endif
-
 /* So many registers are reduced before the first is evaluated: where both halves together are a
  * chain so long that the processor cannot look far enough ahead to find other work while it waits.
- */
-enum { AT_ONCE = 16 };
+ * (More than compilers write out.) */
+enum { AT_ONCE = 32 };
 
 INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants constants,
                              reduction *reduce, evaluation *evaluate, uvec (*unusual)(vec x))
@@ -78,8 +72,7 @@ INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants 
         struct reduced reduced[AT_ONCE];
         uvec signs = {0};
         size_t count = 0;
-        ROLLED for (size_t i = done; i < n && count < AT_ONCE; i += LANES)
-        {
+        for (size_t i = done; i < n && count < AT_ONCE; i += LANES) {
             vec v = load_most(x + i, n - i);
             if (unusual)
                 signs |= unusual(v);
@@ -87,7 +80,7 @@ INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants 
         }
         if (unusual && any_sign(signs))
             return done;
-        ROLLED for (size_t j = 0; j < count; j++, done += LANES)
+        for (size_t j = 0; j < count; j++, done += LANES)
             store_most(y + done, evaluate(reduced[j], constants), n - done);
     }
     return n;

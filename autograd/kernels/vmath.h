@@ -1,5 +1,5 @@
-/* exp, sigmoid, tanh and erf for a register of reals (log, sin and cos: vmath_log.h, vmath_trig.h),
- * at most 2 ulp from the correctly rounded value wherever that is finite, and right for NaN,
+/* exp, sigmoid and tanh for a register of reals (erf, log, sin and cos: vmath_erf.h and so on), at
+ * most 2 ulp from the correctly rounded value wherever that is finite, and right for NaN,
  * infinities and subnormal numbers. Where nothing else is said, nothing relies on fused
  * multiply-add: constants that multiply the exponent have trailing zero bits.
  *
@@ -195,8 +195,8 @@ static const real exp_long[] = {1,
 #endif
 
 /* The first half of every function: r is the argument reduced to a small interval, n and bits are
- * what else the second half wants. For exp and what is made of it x = n log(2) + r with n a multiple
- * of 1/steps, and the low bits of `bits` are those of n + bias. */
+ * what else the second half wants. For exp and what is made of it x = n log(2) + r with n a
+ * multiple of 1/steps, and the low bits of `bits` are those of n + bias. */
 struct reduced {
     vec r, n;
     uvec bits;

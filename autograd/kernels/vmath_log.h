@@ -103,7 +103,7 @@ INLINE vec vlog(struct reduced x)
 {
     vec f = x.r, n = x.n;
 #if KERNEL_BITS == 32
-    static const real c[] = {0x1.55569ap-2f,  -0x1.0003b6p-2f, 0x1.98ebd2p-3f, -0x1.538106p-3f,
+    static const real c[] = {0x1.55569ap-2f, -0x1.0003b6p-2f, 0x1.98ebd2p-3f, -0x1.538106p-3f,
                              0x1.30ac1ep-3f, -0x1.23f11ep-3f, 0x1.67dff8p-4f};
     vec z = f * f, half = R(0.5) * z, tail = z * f * polynomial(f, c, COUNT(c));
 #else

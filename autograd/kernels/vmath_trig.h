@@ -6,7 +6,8 @@
 
 /* x = n pi/2 + r with |r| <= pi/4, where pi/2 is the sum of parts of which all but the last have so
  * few bits that their products with n, below 2^13, are exact (Cody and Waite); where products and
- * sums are fused they need not be. None is below 0, so that the r of -0 is -0. Usual arguments are below MOST_USUAL; others are left to libm.
+ * sums are fused they need not be. None is below 0, so that the r of -0 is -0. Usual arguments are
+ * below MOST_USUAL; others are left to libm.
  */
 #define MOST_USUAL 8192
 
