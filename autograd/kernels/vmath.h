@@ -176,21 +176,14 @@ static const real steps[] = {1}, step_errors[] = {0};
 #define exp_slope exp_long
 #endif
 
-/* The same for |r| <= log(2) / 2. */
+/* The polynomial of (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2 */
 #if KERNEL_BITS == 32
-static const real exp_long[] = {
-    1, 0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123dep-7f, 0x1.6ac74ep-10f};
+static const real exp_long[] = {0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123dep-7f,
+                                0x1.6ac74ep-10f};
 #else
-static const real exp_long[] = {1,
-                                0x1.000000000000ap-1,
-                                0x1.55555555554fap-3,
-                                0x1.555555555087cp-5,
-                                0x1.1111111127be4p-7,
-                                0x1.6c16c1842a147p-10,
-                                0x1.a01a012a57cd8p-13,
-                                0x1.a0199a0c611a8p-16,
-                                0x1.71df2552af8d3p-19,
-                                0x1.28ad72d147d89p-22,
+static const real exp_long[] = {0x1.000000000000ap-1,  0x1.55555555554fap-3,  0x1.555555555087cp-5,
+                                0x1.1111111127be4p-7,  0x1.6c16c1842a147p-10, 0x1.a01a012a57cd8p-13,
+                                0x1.a0199a0c611a8p-16, 0x1.71df2552af8d3p-19, 0x1.28ad72d147d89p-22,
                                 0x1.ad7f6d7911672p-26};
 #endif
 
@@ -212,7 +205,7 @@ INLINE struct reduced reduce_by_log2(vec x, real bias, int steps_of_one)
 /* exp(r) - 1 */
 INLINE vec exp_rest(vec r)
 {
-    return polynomial(r, exp_long + 1, COUNT(exp_long) - 1) * (r * r) + r;
+    return polynomial(r, exp_long, COUNT(exp_long)) * (r * r) + r;
 }
 
 /* exp(r) times a power of two and the step that is looked up; `precise` counts what the step's
@@ -220,7 +213,7 @@ INLINE vec exp_rest(vec r)
 INLINE vec exp_step(struct reduced x, vec step, bool precise)
 {
     vec slope = polynomial(x.r, exp_slope, COUNT(exp_slope));
-    if (precise && STEPS > 1)
+    if (precise)
         return step * (x.r * slope + LOOK_UP(step_errors, x.bits)) + step;
     return step * x.r * slope + step;
 }
@@ -238,8 +231,6 @@ INLINE vec vexp(struct reduced x)
 {
     return (vec)X86(scalef)(exp_step(x, LOOK_UP(steps, x.bits), false), x.n);
 }
-
-#define reduce_sigmoid reduce_exp
 
 /* e / (e + 1) with e = exp(x), which is bounded where it cannot matter any more. */
 INLINE vec vsigmoid(struct reduced x)
@@ -272,14 +263,14 @@ INLINE vec vexp(struct reduced x)
     return exp_by_bits(x, false);
 }
 
-#define reduce_sigmoid reduce_exp
-
 INLINE vec vsigmoid(struct reduced x)
 {
     vec e = exp_by_bits(x, true);
     return e / (e + 1);
 }
 #endif
+
+#define reduce_sigmoid reduce_exp
 
 /* tanh|x| = -E / (E + 2) with E = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); the denominator
  * is not made of the rounded E, so that its error does not count twice. From 20 on it is 1. */
