@@ -28,31 +28,18 @@ struct constants {
 typedef struct reduced reduction(vec x, struct constants constants);
 typedef vec evaluation(struct reduced x, struct constants constants);
 
-INLINE vec load_most(const real *p, size_t left)
-{
-    return __builtin_expect(left < LANES, false) ? load_ends(p, left) : load(p);
-}
-
-INLINE void store_most(real *p, vec v, size_t left)
-{
-    if (__builtin_expect(left < LANES, false))
-        store_ends(p, v, left);
-    else
-        store(p, v);
-}
-
 /* Returns how many elements were done: it stops before registers with an argument that is unusual,
  * if that makes a difference. */
 INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, reduction *reduce,
                    evaluation *evaluate, uvec (*unusual)(vec x))
 {
     for (size_t i = 0; i < n; i += LANES) {
-        vec v = load_most(x + i, n - i);
+        vec v = load_part(x + i, n - i);
         uvec signs = unusual ? unusual(v) : (uvec){0};
         v = evaluate(reduce(v, constants), constants);
         if (unusual && any_sign(signs))
             return i;
-        store_most(y + i, v, n - i);
+        store_part(y + i, v, n - i);
     }
     return n;
 }
@@ -73,7 +60,7 @@ INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants 
         uvec signs = {0};
         size_t count = 0;
         for (size_t i = done; i < n && count < AT_ONCE; i += LANES) {
-            vec v = load_most(x + i, n - i);
+            vec v = load_part(x + i, n - i);
             if (unusual)
                 signs |= unusual(v);
             reduced[count++] = reduce(v, constants);
@@ -81,7 +68,7 @@ INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants 
         if (unusual && any_sign(signs))
             return done;
         for (size_t j = 0; j < count; j++, done += LANES)
-            store_most(y + done, evaluate(reduced[j], constants), n - done);
+            store_part(y + done, evaluate(reduced[j], constants), n - done);
     }
     return n;
 }
