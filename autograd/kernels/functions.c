@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "lanes.h"
 #include "vmath.h"
+#include "vmath_erf.h"
 #include "vmath_log.h"
 #include "vmath_trig.h"
 
@@ -20,31 +21,66 @@ INLINE bool any_sign(uvec bits)
 #endif
 }
 
-/* A function of a register and of constants, where it has any. */
+/* A function in two halves, and constants, where it has any. */
 struct constants {
     vec a, b;
 };
-typedef vec function(vec x, struct constants constants);
+typedef struct reduced reduction(vec x, struct constants constants);
+typedef vec evaluation(struct reduced x, struct constants constants);
 
-/* Returns how many elements were done: it stops before a register with an argument that is unusual,
+/* Returns how many elements were done: it stops before registers with an argument that is unusual,
  * if that makes a difference. */
-INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, function *f,
-                   uvec (*unusual)(vec x))
+INLINE size_t span(size_t n, const real *x, real *y, struct constants constants, reduction *reduce,
+                   evaluation *evaluate, uvec (*unusual)(vec x))
 {
     for (size_t i = 0; i < n; i += LANES) {
-        size_t some = n - i < LANES ? n - i : LANES;
-        vec v = load_part(x + i, some);
+        vec v = load_part(x + i, n - i);
         uvec signs = unusual ? unusual(v) : (uvec){0};
-        v = f(v, constants);
+        v = evaluate(reduce(v, constants), constants);
         if (unusual && any_sign(signs))
             return i;
-        store_part(y + i, v, some);
+        store_part(y + i, v, n - i);
     }
     return n;
 }
 
+#ifdef SCALES
+#define span_by_halves span
+#else
+/* So many registers are reduced before the first is evaluated: where both halves together are a
+ * chain so long that the processor cannot look far enough ahead to find other work while it waits.
+ * (More than compilers write out.) */
+enum { AT_ONCE = 32 };
+
+INLINE size_t span_by_halves(size_t n, const real *x, real *y, struct constants constants,
+                             reduction *reduce, evaluation *evaluate, uvec (*unusual)(vec x))
+{
+    for (size_t done = 0; done < n;) {
+        struct reduced reduced[AT_ONCE];
+        uvec signs = {0};
+        size_t count = 0;
+        for (size_t i = done; i < n && count < AT_ONCE; i += LANES) {
+            vec v = load_part(x + i, n - i);
+            if (unusual)
+                signs |= unusual(v);
+            reduced[count++] = reduce(v, constants);
+        }
+        if (unusual && any_sign(signs))
+            return done;
+        for (size_t j = 0; j < count; j++, done += LANES)
+            store_part(y + done, evaluate(reduced[j], constants), n - done);
+    }
+    return n;
+}
+#endif
+
 #define FUNCTION(name)                                                                             \
-    INLINE vec f_##name(vec x, struct constants constants)                                         \
+    INLINE struct reduced f_reduce_##name(vec x, struct constants constants)                       \
+    {                                                                                              \
+        (void)constants;                                                                           \
+        return reduce_##name(x);                                                                   \
+    }                                                                                              \
+    INLINE vec f_##name(struct reduced x, struct constants constants)                              \
     {                                                                                              \
         (void)constants;                                                                           \
         return v##name(x);                                                                         \
@@ -55,7 +91,7 @@ INLINE size_t span(size_t n, const real *x, real *y, struct constants constants,
     void KERNEL(unary_##name)(size_t n, const void *x, void *y, const double p[2])                 \
     {                                                                                              \
         (void)p;                                                                                   \
-        span(n, x, y, (struct constants){{0}, {0}}, f_##name, NULL);                               \
+        span_by_halves(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, NULL);    \
     }
 
 /* A function that does the usual arguments of a run up to the first other one, how many it tells;
@@ -92,16 +128,16 @@ KERNEL_OF(exp)
 KERNEL_OF(log)
 KERNEL_OF(sigmoid)
 #else
-#define USUAL(name, unusual)                                                                       \
+#define USUAL(name, span, unusual)                                                                 \
     FUNCTION(name)                                                                                 \
     static NOINLINE size_t usual_##name(size_t n, const real *x, real *y)                          \
     {                                                                                              \
-        return span(n, x, y, (struct constants){{0}, {0}}, f_##name, unusual);                     \
+        return span(n, x, y, (struct constants){{0}, {0}}, f_reduce_##name, f_##name, unusual);    \
     }
 
-USUAL(exp, unusual_exp)
-USUAL(log, unusual_log)
-USUAL(sigmoid, unusual_exp)
+USUAL(exp, span_by_halves, unusual_exp)
+USUAL(log, span, unusual_log)
+USUAL(sigmoid, span_by_halves, unusual_exp)
 
 static real rest_exp(real x)
 {
@@ -125,25 +161,31 @@ PARTIAL_KERNEL_OF(sigmoid, -EXP_USUAL, EXP_USUAL)
 KERNEL_OF(tanh)
 KERNEL_OF(erf)
 
-INLINE vec f_trig(vec x, struct constants constants)
+INLINE struct reduced f_reduce_trig(vec x, struct constants constants)
 {
-    return vtrig(x, (uvec)constants.a, (uvec)constants.b);
+    return reduce_trig(x, (uvec)constants.a);
 }
 
-static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, natural quarters, natural sign)
+INLINE vec f_trig(struct reduced x, struct constants constants)
 {
-    const struct constants constants = {(vec)((uvec){0} + quarters), (vec)((uvec){0} + sign)};
-    return span(n, x, y, constants, f_trig, unusual_trig);
+    (void)constants;
+    return vtrig(x);
+}
+
+static NOINLINE size_t usual_trig(size_t n, const real *x, real *y, natural quarters)
+{
+    const struct constants constants = {(vec)((uvec){0} + quarters), {0}};
+    return span_by_halves(n, x, y, constants, f_reduce_trig, f_trig, unusual_trig);
 }
 
 static size_t usual_sin(size_t n, const real *x, real *y)
 {
-    return usual_trig(n, x, y, 0, SIGN_BIT);
+    return usual_trig(n, x, y, 0);
 }
 
 static size_t usual_cos(size_t n, const real *x, real *y)
 {
-    return usual_trig(n, x, y, 1, 0);
+    return usual_trig(n, x, y, 1);
 }
 
 static real rest_sin(real x)
@@ -159,13 +201,19 @@ static real rest_cos(real x)
 PARTIAL_KERNEL_OF(sin, -MOST_USUAL, MOST_USUAL)
 PARTIAL_KERNEL_OF(cos, -MOST_USUAL, MOST_USUAL)
 
-INLINE vec f_affine(vec x, struct constants constants)
+INLINE struct reduced f_reduce_affine(vec x, struct constants constants)
 {
-    return x * constants.a + constants.b;
+    return (struct reduced){x * constants.a + constants.b, {0}, {0}};
+}
+
+INLINE vec f_affine(struct reduced x, struct constants constants)
+{
+    (void)constants;
+    return x.r;
 }
 
 void KERNEL(unary_affine)(size_t n, const void *x, void *y, const double p[2])
 {
     const struct constants constants = {splat((real)p[0]), splat((real)p[1])};
-    span(n, x, y, constants, f_affine, NULL);
+    span(n, x, y, constants, f_reduce_affine, f_affine, NULL);
 }

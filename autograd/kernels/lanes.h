@@ -73,18 +73,18 @@ static NOINLINE void store_ends(real *p, vec v, size_t n)
     *p = v[0];
 }
 
-/* 0 < n <= LANES elements, so arranged if they are fewer than LANES. */
+/* The first LANES of n elements or, if there are not so many, all, so arranged. */
 INLINE vec load_part(const real *p, size_t n)
 {
-    return n == LANES ? load(p) : load_ends(p, n);
+    return __builtin_expect(n < LANES, false) ? load_ends(p, n) : load(p);
 }
 
 INLINE void store_part(real *p, vec v, size_t n)
 {
-    if (n == LANES)
-        store(p, v);
-    else
+    if (__builtin_expect(n < LANES, false))
         store_ends(p, v, n);
+    else
+        store(p, v);
 }
 
 /* Lanes i and i ^ distance exchanged. */

@@ -19,15 +19,15 @@ void KERNEL(sgd)(size_t n, void *w, const void *g, void *m, const struct sgd *o)
     real *weights = w, *moments = m;
     const real *gradient = g;
     for (size_t i = 0; i < n; i += LANES) {
-        size_t some = n - i < LANES ? n - i : LANES;
-        vec wi = load_part(weights + i, some);
-        vec gi = load_part(gradient + i, some) * s.scale + wi * s.weight_decay;
+        const size_t left = n - i;
+        vec wi = load_part(weights + i, left);
+        vec gi = load_part(gradient + i, left) * s.scale + wi * s.weight_decay;
         if (m) {
-            vec mi = load_part(moments + i, some) * s.momentum + gi;
-            store_part(moments + i, mi, some);
+            vec mi = load_part(moments + i, left) * s.momentum + gi;
+            store_part(moments + i, mi, left);
             gi = s.nesterov ? gi + mi * s.momentum : mi;
         }
-        store_part(weights + i, wi - gi * s.rate, some);
+        store_part(weights + i, wi - gi * s.rate, left);
     }
 }
 
@@ -53,15 +53,15 @@ void KERNEL(adam)(size_t n, void *w, const void *g, void *m, void *v, const stru
     real *weights = w, *first = m, *second = v;
     const real *gradient = g;
     for (size_t i = 0; i < n; i += LANES) {
-        size_t some = n - i < LANES ? n - i : LANES;
-        vec wi = load_part(weights + i, some) * s.keep;
-        vec gi = load_part(gradient + i, some) * s.scale + wi * s.decay;
-        vec mi = load_part(first + i, some), vi = load_part(second + i, some);
+        const size_t left = n - i;
+        vec wi = load_part(weights + i, left) * s.keep;
+        vec gi = load_part(gradient + i, left) * s.scale + wi * s.decay;
+        vec mi = load_part(first + i, left), vi = load_part(second + i, left);
         mi += (gi - mi) * s.fresh1;
         vi = vi * s.beta2 + gi * gi * s.fresh2;
-        store_part(first + i, mi, some);
-        store_part(second + i, vi, some);
+        store_part(first + i, mi, left);
+        store_part(second + i, vi, left);
         wi -= mi * s.step / (vsqrt(vi) * s.root_scale2 + s.epsilon);
-        store_part(weights + i, wi, some);
+        store_part(weights + i, wi, left);
     }
 }

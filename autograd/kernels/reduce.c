@@ -58,11 +58,11 @@ INLINE void columns_by(size_t rows, size_t cols, size_t stride, const real *x, r
     for (; c < cols; c += LANES) {
         if (c + LANES > cols && cols > LANES)
             c = cols - LANES;
-        size_t some = cols - c < LANES ? cols - c : LANES;
-        vec sum = first(load_part(x + c, some), way);
+        const size_t left = cols - c;
+        vec sum = first(load_part(x + c, left), way);
         for (size_t r = 1; r < rows; r++)
-            sum = both(sum, first(load_part(x + r * stride + c, some), way), way);
-        store_part(y + c, last(sum, way), some);
+            sum = both(sum, first(load_part(x + r * stride + c, left), way), way);
+        store_part(y + c, last(sum, way), left);
     }
 }
 

@@ -1,5 +1,5 @@
-/* exp, sigmoid, tanh and erf for a register of reals (log, sin and cos: vmath_log.h, vmath_trig.h),
- * at most 2 ulp from the correctly rounded value wherever that is finite, and right for NaN,
+/* exp, sigmoid and tanh for a register of reals (erf, log, sin and cos: vmath_erf.h and so on), at
+ * most 2 ulp from the correctly rounded value wherever that is finite, and right for NaN,
  * infinities and subnormal numbers. Where nothing else is said, nothing relies on fused
  * multiply-add: constants that multiply the exponent have trailing zero bits.
  *
@@ -34,7 +34,7 @@
 #ifdef __FMA__
 #define LONG 7
 #else
-#define LONG 6
+#define LONG 5
 #endif
 
 INLINE vec polynomial(vec x, const real *c, int terms)
@@ -56,7 +56,7 @@ INLINE vec vabs(vec x)
     return (vec)((uvec)x & ~SIGN_BIT);
 }
 
-/* x >= 0 or NaN with the sign of y */
+/* x with the sign of y, which it has already if it is not above 0 */
 INLINE vec with_sign(vec x, vec y)
 {
     return (vec)((uvec)x | ((uvec)y & SIGN_BIT));
@@ -176,35 +176,36 @@ static const real steps[] = {1}, step_errors[] = {0};
 #define exp_slope exp_long
 #endif
 
-/* The same for |r| <= log(2) / 2. */
+/* The polynomial of (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2 */
 #if KERNEL_BITS == 32
-static const real exp_long[] = {
-    1, 0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123dep-7f, 0x1.6ac74ep-10f};
+static const real exp_long[] = {0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123dep-7f,
+                                0x1.6ac74ep-10f};
 #else
-static const real exp_long[] = {1,
-                                0x1.000000000000ap-1,
-                                0x1.55555555554fap-3,
-                                0x1.555555555087cp-5,
-                                0x1.1111111127be4p-7,
-                                0x1.6c16c1842a147p-10,
-                                0x1.a01a012a57cd8p-13,
-                                0x1.a0199a0c611a8p-16,
-                                0x1.71df2552af8d3p-19,
-                                0x1.28ad72d147d89p-22,
+static const real exp_long[] = {0x1.000000000000ap-1,  0x1.55555555554fap-3,  0x1.555555555087cp-5,
+                                0x1.1111111127be4p-7,  0x1.6c16c1842a147p-10, 0x1.a01a012a57cd8p-13,
+                                0x1.a0199a0c611a8p-16, 0x1.71df2552af8d3p-19, 0x1.28ad72d147d89p-22,
                                 0x1.ad7f6d7911672p-26};
 #endif
 
-/* x = n log(2) + r with n a multiple of 1/steps; the low bits of `bits` are those of n + bias. */
+/* The first half of every function: r is the argument reduced to a small interval, n and bits are
+ * what else the second half wants. For exp and what is made of it x = n log(2) + r with n a
+ * multiple of 1/steps, and the low bits of `bits` are those of n + bias. */
 struct reduced {
-    vec n, r;
+    vec r, n;
     uvec bits;
 };
 
-INLINE struct reduced reduce_exp(vec x, real bias, int steps_of_one)
+INLINE struct reduced reduce_by_log2(vec x, real bias, int steps_of_one)
 {
     const real rounder = ROUNDER / (real)steps_of_one + bias;
     vec rounded = x * LOG2E + rounder, n = rounded - rounder;
-    return (struct reduced){n, (x - n * LN2_HIGH) - n * LN2_LOW, (uvec)rounded};
+    return (struct reduced){(x - n * LN2_HIGH) - n * LN2_LOW, n, (uvec)rounded};
+}
+
+/* exp(r) - 1 */
+INLINE vec exp_rest(vec r)
+{
+    return polynomial(r, exp_long, COUNT(exp_long)) * (r * r) + r;
 }
 
 /* exp(r) times a power of two and the step that is looked up; `precise` counts what the step's
@@ -212,32 +213,30 @@ INLINE struct reduced reduce_exp(vec x, real bias, int steps_of_one)
 INLINE vec exp_step(struct reduced x, vec step, bool precise)
 {
     vec slope = polynomial(x.r, exp_slope, COUNT(exp_slope));
-    if (precise && STEPS > 1)
+    if (precise)
         return step * (x.r * slope + LOOK_UP(step_errors, x.bits)) + step;
     return step * x.r * slope + step;
 }
 
 #ifdef SCALES
 /* The bound on r is for infinities and for numbers so large that r is none. */
-INLINE struct reduced reduce_to_steps(vec x)
+INLINE struct reduced reduce_exp(vec x)
 {
-    struct reduced n = reduce_exp(x, 0, STEPS);
+    struct reduced n = reduce_by_log2(x, 0, STEPS);
     n.r = (vec)X86(range)(n.r, splat(1), 2);
     return n;
 }
 
-INLINE vec vexp(vec x)
+INLINE vec vexp(struct reduced x)
 {
-    struct reduced n = reduce_to_steps(x);
-    return (vec)X86(scalef)(exp_step(n, LOOK_UP(steps, n.bits), false), n.n);
+    return (vec)X86(scalef)(exp_step(x, LOOK_UP(steps, x.bits), false), x.n);
 }
 
 /* e / (e + 1) with e = exp(x), which is bounded where it cannot matter any more. */
-INLINE vec vsigmoid(vec x)
+INLINE vec vsigmoid(struct reduced x)
 {
-    struct reduced n = reduce_to_steps(x);
-    vec step = (vec)X86(scalef)(LOOK_UP(steps, n.bits), not_above(64, n.n));
-    vec e = exp_step(n, step, true);
+    vec step = (vec)X86(scalef)(LOOK_UP(steps, x.bits), not_above(64, x.n));
+    vec e = exp_step(x, step, true);
     return e / (e + 1);
 }
 #else
@@ -246,64 +245,47 @@ INLINE uvec unusual_exp(vec x)
     return (uvec)splat(EXP_USUAL) - (uvec)vabs(x);
 }
 
-INLINE vec exp_by_bits(vec x, bool precise)
+INLINE struct reduced reduce_exp(vec x)
 {
-    struct reduced n = reduce_exp(x, 0, STEPS);
-    uvec exponent = n.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
-    return exp_step(n, (vec)(exponent + (uvec)LOOK_UP(steps, n.bits)), precise);
+    return reduce_by_log2(x, 0, STEPS);
 }
 
-INLINE vec vexp(vec x)
+INLINE vec exp_by_bits(struct reduced x, bool precise)
+{
+    if (STEPS == 1)
+        return (vec)((uvec)(exp_rest(x.r) + 1) + (x.bits << FRACTION));
+    uvec exponent = x.bits << (FRACTION - STEP_BITS) & (natural)-1 << FRACTION;
+    return exp_step(x, (vec)(exponent + (uvec)LOOK_UP(steps, x.bits)), precise);
+}
+
+INLINE vec vexp(struct reduced x)
 {
     return exp_by_bits(x, false);
 }
 
-INLINE vec vsigmoid(vec x)
+INLINE vec vsigmoid(struct reduced x)
 {
     vec e = exp_by_bits(x, true);
     return e / (e + 1);
 }
 #endif
 
+#define reduce_sigmoid reduce_exp
+
 /* tanh|x| = -E / (E + 2) with E = exp(-2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1); the denominator
- * is not made of the rounded E, so that its error does not count twice. */
-INLINE vec vtanh(vec x)
+ * is not made of the rounded E, so that its error does not count twice. From 20 on it is 1. */
+INLINE struct reduced reduce_tanh(vec x)
 {
-    vec t = not_below(-EXP_USUAL / 4, (vec)((uvec)x | SIGN_BIT));
-    struct reduced n = reduce_exp(t + t, BIAS, 1);
-    vec power = (vec)(n.bits << FRACTION);
-    vec e = polynomial(n.r, exp_long + 1, COUNT(exp_long) - 1) * n.r * n.r + n.r;
-    vec y = (e * power + (power - 1)) / (e * power + (power + 1));
-    return with_sign(vabs(y), x);
+    vec t = not_below(-20, (vec)((uvec)x | SIGN_BIT));
+    struct reduced two = reduce_by_log2(t + t, BIAS, 1);
+    two.n = x;
+    return two;
 }
 
-/* Near 0 x + x P(x^2), beyond 1 - exp(t Q(t)) with t = |x|, which is 1 from `most` on. */
-INLINE vec verf(vec x)
+INLINE vec vtanh(struct reduced x)
 {
-#if KERNEL_BITS == 32
-    static const real p[] = {0x1.06eba6p-3f,  -0x1.8126e8p-2f, 0x1.ce1ab4p-4f,
-                             -0x1.b68e66p-6f, 0x1.474a0ep-8f,  -0x1.3a48e4p-11f};
-    static const real q[] = {-0x1.20e648p+0f, -0x1.457d1cp-1f, -0x1.af2496p-4f,
-                             0x1.770158p-6f,  -0x1.a5554ep-9f, 0x1.c0a75cp-13f};
-    const real near = 0x1.d8p-1f, most = 4;
-#else
-    static const real p[] = {0x1.06eba8214db68p-3,  -0x1.812746b0379bdp-2,
-                             0x1.ce2f21a040d16p-4,  -0x1.b82ce311fa948p-6,
-                             0x1.565bccf92b40cp-8,  -0x1.c02db03dd9404p-11,
-                             0x1.f9a2baa92930bp-14, -0x1.f4ca4d7157c71p-17,
-                             0x1.b97fd3eaabcc5p-20, -0x1.5c07274683743p-23,
-                             0x1.d71b11045784bp-27, -0x1.abae4dc4327cdp-31};
-    static const real q[] = {-0x1.20dd741299d16p+0,  -0x1.45f316fadd5bcp-1,  -0x1.a4f305c826337p-4,
-                             0x1.3957ea0245cf1p-6,   0x1.bcac8a4aaaa6ep-13,  -0x1.bbb50b646712ap-10,
-                             0x1.2d49771fc9314p-11,  0x1.059aebee65619p-20,  -0x1.907fe4e83480dp-14,
-                             0x1.d6160bd5ad1c8p-15,  -0x1.5570d37c28a86p-16, 0x1.69668004ee2a7p-18,
-                             -0x1.216948c469365p-20, 0x1.5e18baf5d9da1p-23,  -0x1.377d3ecbad2b2p-26,
-                             0x1.818064d7d53f3p-30,  -0x1.28a45bd479c4ep-34, 0x1.ab85ad5fdf66p-40};
-    const real near = 1, most = 6;
-#endif
-    vec t = not_above(most, vabs(x));
-    vec far = with_sign(1 - vexp(polynomial(t, q, COUNT(q)) * t), x);
-    return blend(t < near, polynomial(x * x, p, COUNT(p)) * x + x, far);
+    vec power = (vec)(x.bits << FRACTION), e = exp_rest(x.r) * power;
+    return with_sign((1 - power - e) / (e + (power + 1)), x.n);
 }
 
 #endif

@@ -10,7 +10,13 @@
 /* x = 2^n m with m in [3/4, 3/2), which lies in one of 16 intervals, told by the first bits of its
  * fraction; log m = log(m c) - log c with c near 1 / m and short, and c = 1 around 1. The
  * instructions for n and m know all special cases. */
-INLINE vec vlog(vec x)
+INLINE struct reduced reduce_log(vec x)
+{
+    vec m = (vec)X86(getmant)(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+    return (struct reduced){m, (vec)X86(getexp)(x) - (vec)X86(getexp)(m), {0}};
+}
+
+INLINE vec vlog(struct reduced x)
 {
     static const real inverses[] = {R(0x1.00p+0), R(0x1.d4p-1), R(0x1.bbp-1), R(0x1.a4p-1),
                                     R(0x1.90p-1), R(0x1.7dp-1), R(0x1.6cp-1), R(0x1.5dp-1),
@@ -59,12 +65,10 @@ INLINE vec vlog(vec x)
                              0x1.99999980a7b29p-3,  -0x1.555554b4fdb1bp-3, 0x1.2492d81593922p-3,
                              -0x1.0009b7b84d181p-3, 0x1.c575fe8ae3d4cp-4,  -0x1.66046971e2495p-4};
 #endif
-    vec m = (vec)X86(getmant)(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
-    vec n = (vec)X86(getexp)(x) - (vec)X86(getexp)(m);
-    uvec interval = (uvec)m >> (FRACTION - 4);
-    vec r = m * LOOK_UP(inverses, interval) - 1;
-    vec tail = polynomial(r, c, COUNT(c)) * (r * r) + (n * LN2_LOW + r);
-    return n * LN2_HIGH + LOOK_UP(logs, interval) + tail;
+    uvec interval = (uvec)x.r >> (FRACTION - 4);
+    vec r = x.r * LOOK_UP(inverses, interval) - 1;
+    vec tail = polynomial(r, c, COUNT(c)) * (r * r) + (x.n * LN2_LOW + r);
+    return x.n * LN2_HIGH + LOOK_UP(logs, interval) + tail;
 }
 #else
 /* Usual are normal numbers above 0. */
@@ -85,25 +89,31 @@ INLINE uvec unusual_log(vec x)
 /* x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m =
  * 2 atanh(s) with s = (m-1)/(m+1), arranged as in FreeBSD's e_log.c so that m - 1 enters unrounded.
  */
-INLINE vec vlog(vec x)
+INLINE struct reduced reduce_log(vec x)
 {
+    const uvec root_bits = (uvec)splat(R(0x1.6a09e667f3bcdp-1));
+    const vec integer_bits = splat((real)((natural)1 << FRACTION));
+    uvec bits = (uvec)x + ((uvec)splat(1) - root_bits);
+    vec n = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS);
+    vec m = (vec)((bits & (((natural)1 << FRACTION) - 1)) + root_bits);
+    return (struct reduced){m - 1, n, {0}};
+}
+
+INLINE vec vlog(struct reduced x)
+{
+    vec f = x.r, n = x.n;
 #if KERNEL_BITS == 32
-    static const real c[] = {0x1.55557ap-1f, 0x1.995ec2p-2f, 0x1.31e3fep-2f};
-    const real root = 0x1.6a09e6p-1f;
+    static const real c[] = {0x1.55569ap-2f, -0x1.0003b6p-2f, 0x1.98ebd2p-3f, -0x1.538106p-3f,
+                             0x1.30ac1ep-3f, -0x1.23f11ep-3f, 0x1.67dff8p-4f};
+    vec z = f * f, half = R(0.5) * z, tail = z * f * polynomial(f, c, COUNT(c));
 #else
     static const real c[] = {0x1.5555555555593p-1, 0x1.999999997f98ap-2, 0x1.2492494234359p-2,
                              0x1.c71c51cd6a0cep-3, 0x1.74664c340e707p-3, 0x1.39a04c1a216ddp-3,
                              0x1.2f14aefc2ffa9p-3};
-    const real root = 0x1.6a09e667f3bcdp-1;
-#endif
-    const uvec root_bits = (uvec)splat(root);
-    const vec integer_bits = splat((real)((natural)1 << FRACTION));
-    uvec bits = (uvec)x + ((uvec)splat(1) - root_bits);
-    vec n = (vec)((bits >> FRACTION) | (uvec)integer_bits) - (integer_bits + BIAS);
-    vec f = (vec)((bits & (((natural)1 << FRACTION) - 1)) + root_bits) - 1;
     vec s = f / (f + 2), z = s * s, half = R(0.5) * f * f;
     vec tail = s * (half + z * polynomial(z, c, COUNT(c)));
-    return n * LN2_HIGH - ((half - (tail + n * LN2_LOW)) - f);
+#endif
+    return n * LN2_HIGH + ((n * LN2_LOW - half + tail) + f);
 }
 
 #endif

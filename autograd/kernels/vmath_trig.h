@@ -6,7 +6,8 @@
 
 /* x = n pi/2 + r with |r| <= pi/4, where pi/2 is the sum of parts of which all but the last have so
  * few bits that their products with n, below 2^13, are exact (Cody and Waite); where products and
- * sums are fused they need not be. Usual arguments are below MOST_USUAL; others are left to libm.
+ * sums are fused they need not be. None is below 0, so that the r of -0 is -0. Usual arguments are
+ * below MOST_USUAL; others are left to libm.
  */
 #define MOST_USUAL 8192
 
@@ -20,7 +21,7 @@ INLINE uvec unusual_trig(vec x)
 static const real sine[] = {-0x1.555546p-3f, 0x1.11073ap-7f, -0x1.994386p-13f, 0};
 static const real cosine[] = {-0.5f, 0x1.55554ap-5f, -0x1.6c0c32p-10f, 0x1.99eb4cp-16f};
 #ifdef __FMA__
-static const real half_pi[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
+static const real half_pi[] = {0x1.921fb4p+0f, 0x1.4442d0p-24f, 0x1.846988p-48f};
 #else
 static const real half_pi[] = {0x1.92p+0f, 0x1.fb4p-12f, 0x1.444p-24f, 0x1.68c234p-39f};
 #endif
@@ -42,30 +43,38 @@ static const real cosine[] = {-0.5,
 static const real half_pi[] = {0x1.921fb54440000p+0, 0x1.68c234c4c4000p-39, 0x1.3145c06e0e689p-78};
 #endif
 
-/* sin(|x| + quarters pi/2), with the sign of x on top where `sign` is the sign bit. */
-INLINE vec vtrig(vec x, uvec quarters, uvec sign)
+/* sin(x + quarters pi/2) */
+INLINE struct reduced reduce_trig(vec x, uvec quarters)
 {
-    vec r = vabs(x), rounded = r * R(0x1.45f306dc9c883p-1) + ROUNDER, n = rounded - ROUNDER;
+    vec rounded = x * R(0x1.45f306dc9c883p-1) + ROUNDER, n = rounded - ROUNDER, r = x;
     for (int i = 0; i < COUNT(half_pi); i++)
         r = r - n * half_pi[i];
-    uvec quarter = (uvec)rounded + quarters;
-    vec z = r * r;
+    return (struct reduced){r, n, (uvec)rounded + quarters};
+}
+
+/* As a sum sine would lose the sign of -0. */
+INLINE vec vtrig(struct reduced x)
+{
+    vec r = x.r, z = r * r;
 #ifdef SCALES
-    const lane_mask odd = X86_MASK(test)((__m512i)quarter, (__m512i)((uvec){0} + 1));
-    vec base = (vec)X86(mask_blend)(odd, r, splat(1)), c[COUNT(sine)];
+    const lane_mask odd = X86_MASK(test)((__m512i)x.bits, (__m512i)((uvec){0} + 1));
+    vec c[COUNT(sine)];
     for (int i = 0; i < COUNT(sine); i++)
         c[i] = (vec)X86(mask_blend)(odd, splat(sine[i]), splat(cosine[i]));
     vec y = c[COUNT(sine) - 1];
     for (int i = COUNT(sine) - 2; i >= 0; i--)
         y = y * z + c[i];
-    y = base * z * y + base;
+    y = (y * z + 1) * (vec)X86(mask_blend)(odd, r, splat(1));
 #else
-    ivec odd = (ivec) - (quarter & 1);
-    vec s = r * z * polynomial(z, sine, COUNT(sine) - 1) + r;
-    vec c = z * z * polynomial(z, cosine + 1, COUNT(cosine) - 1) + (1 - R(0.5) * z);
-    vec y = blend(odd, c, s);
+#ifdef __FMA__
+    vec s = (z * polynomial(z, sine, COUNT(sine) - 1) + 1) * r;
+#else
+    vec s = with_sign(r * z * polynomial(z, sine, COUNT(sine) - 1) + r, r);
 #endif
-    return (vec)((uvec)y ^ (quarter << (KERNEL_BITS - 2) & SIGN_BIT) ^ ((uvec)x & sign));
+    vec c = z * z * polynomial(z, cosine + 1, COUNT(cosine) - 1) + (1 - R(0.5) * z);
+    vec y = blend((ivec) - (x.bits & 1), c, s);
+#endif
+    return (vec)((uvec)y ^ (x.bits << (KERNEL_BITS - 2) & SIGN_BIT));
 }
 
 #endif

@@ -6,7 +6,8 @@
  * double precision, and a sample of float64 arguments against libm in long double, in every
  * instruction set this machine runs. Prints for each the largest error, in ulp of the correctly
  * rounded value, and where it is, and the largest distance from the correctly rounded value.
- * Fails if that is more than 2 ulp anywhere. */
+ * Fails if that is more than 2 ulp anywhere. (A float32 that is the correctly rounded value, and so
+ * not more than half an ulp off, is not looked at further.) */
 #include <math.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -101,7 +102,7 @@ static void note(struct worst *w, double x, double got, double want, double ulp,
 static void *check_floats(void *argument)
 {
     struct share *s = argument;
-    float x[BATCH], y[BATCH];
+    float x[BATCH], y[BATCH], rounded[BATCH];
     double exact[BATCH];
     for (uint64_t i = s->from; i < s->to;) {
         size_t n = 0;
@@ -109,14 +110,16 @@ static void *check_floats(void *argument)
             uint32_t bits = (uint32_t)i;
             memcpy(&x[n], &bits, sizeof bits);
             exact[n] = s->f->in_double((double)x[n]);
+            rounded[n] = (float)exact[n];
         }
         for (int t = 0; t < ISAS; t++) {
             if (!s->tables[t])
                 continue;
             s->tables[t]->unary[s->f->kernel](n, x, y, NULL);
             for (size_t j = 0; j < n; j++)
-                note(&s->worst[t], (double)x[j], (double)y[j], (double)(float)exact[j],
-                     ulp32(exact[j]), fabs((double)y[j] - exact[j]));
+                if (memcmp(&y[j], &rounded[j], sizeof y[j]) != 0)
+                    note(&s->worst[t], (double)x[j], (double)y[j], (double)rounded[j],
+                         ulp32(exact[j]), fabs((double)y[j] - exact[j]));
         }
     }
     return NULL;
