@@ -28,7 +28,4 @@ struct reduction {
 void kernels_reduce(const struct reduction *r, size_t outer, size_t n, size_t inner, const void *x,
                     void *y, enum reduce kind);
 
-/* erf t and erf' t - 1 for t = 3/128 n, n < 256 */
-extern const double kernels_erf_rows[512];
-
 #endif

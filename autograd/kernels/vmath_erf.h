@@ -2,37 +2,32 @@
 #ifndef TAPEGRAD_KERNELS_VMATH_ERF_H
 #define TAPEGRAD_KERNELS_VMATH_ERF_H
 
-#include "shared.h"
 #include "vmath.h"
 
 #if KERNEL_BITS == 64
-/* With |x| = t + r, t a multiple of 3/128: erf t + erf' t times the integral of exp(-2 t s - s^2)
- * over s from 0 to r, of which Taylor's series has Hermite's polynomials of t before the powers of
- * r. */
-#define ERF_IS_ONE 5.95
-
+/* Near 0 x + x P(x^2), beyond 1 - exp(t Q(t)) with t = |x|, which is 1 from 6 on. */
 INLINE struct reduced reduce_erf(vec x)
 {
-    const real width = 3.0 / 128;
-    vec a = not_above(ERF_IS_ONE, vabs(x)), rounded = a * (1 / width) + ROUNDER;
-    return (struct reduced){a - (rounded - ROUNDER) * width, x, (uvec)rounded & 255};
+    static const real p[] = {0x1.06eba8214db68p-3,  -0x1.812746b0379bdp-2,
+                             0x1.ce2f21a040d16p-4,  -0x1.b82ce311fa948p-6,
+                             0x1.565bccf92b40cp-8,  -0x1.c02db03dd9404p-11,
+                             0x1.f9a2baa92930bp-14, -0x1.f4ca4d7157c71p-17,
+                             0x1.b97fd3eaabcc5p-20, -0x1.5c07274683743p-23,
+                             0x1.d71b11045784bp-27, -0x1.abae4dc4327cdp-31};
+    static const real q[] = {-0x1.20dd741299d16p+0,  -0x1.45f316fadd5bcp-1,  -0x1.a4f305c826337p-4,
+                             0x1.3957ea0245cf1p-6,   0x1.bcac8a4aaaa6ep-13,  -0x1.bbb50b646712ap-10,
+                             0x1.2d49771fc9314p-11,  0x1.059aebee65619p-20,  -0x1.907fe4e83480dp-14,
+                             0x1.d6160bd5ad1c8p-15,  -0x1.5570d37c28a86p-16, 0x1.69668004ee2a7p-18,
+                             -0x1.216948c469365p-20, 0x1.5e18baf5d9da1p-23,  -0x1.377d3ecbad2b2p-26,
+                             0x1.818064d7d53f3p-30,  -0x1.28a45bd479c4ep-34, 0x1.ab85ad5fdf66p-40};
+    vec t = not_above(6, vabs(x)), near = polynomial(x * x, p, COUNT(p)) * x + x;
+    return (struct reduced){polynomial(t, q, COUNT(q)) * t, near, (uvec)x};
 }
 
 INLINE vec verf(struct reduced x)
 {
-    vec value, slope, r = x.r, t = not_above(ERF_IS_ONE, vabs(x.n)) - r;
-    for (int i = 0; i < LANES; i++) {
-        value[i] = kernels_erf_rows[2 * x.bits[i]];
-        slope[i] = kernels_erf_rows[2 * x.bits[i] + 1];
-    }
-    vec tt = t * t, rr = r * r;
-    vec even = ((tt * (8 / 630.0) - 60 / 630.0) * tt + 90 / 630.0) * tt - 15 / 630.0;
-    even = (even * rr + ((tt * (4 / 30.0) - 12 / 30.0) * tt + 3 / 30.0)) * rr;
-    even = (even + (tt * (2 / 3.0) - 1 / 3.0)) * rr;
-    vec odd = (tt * (4 / 90.0) - 20 / 90.0) * tt + 15 / 90.0;
-    odd = (odd * rr + (tt * (2 / 6.0) - 3 / 6.0)) * rr + 1;
-    vec bent = (even - odd * (t * r)) * r + r;
-    return with_sign(bent * slope + bent + value, x.n);
+    vec far = with_sign(1 - vexp(reduce_exp(x.r)), (vec)x.bits);
+    return blend(vabs((vec)x.bits) >= 1, far, x.n);
 }
 #elif STEPS > 1
 /* A polynomial of its own around each multiple of a width, in r = |x| - n width; n is at most STEPS
