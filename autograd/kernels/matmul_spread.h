@@ -74,7 +74,7 @@ INLINE void spread_steps(vec sum[][WIDE], const vec *a, const vec *b, const size
 /* The sums of a tile for k > 0, a spread. */
 INLINE void add_up_spread(vec sum[][WIDE], const vec *a, const vec *b, size_t k, const size_t vecs)
 {
-    const size_t steps = vecs < TILE_VECS ? 2 : 8; /* long where most time is spent, else small */
+    const size_t steps = vecs < TILE_VECS ? 2 : 4; /* long where most time is spent, else small */
     for (; k >= steps; k -= steps, a += 2 * steps, b += steps * vecs)
         spread_steps(sum, a, b, steps, vecs);
     for (; k > 0; k--, a += 2, b += vecs)
