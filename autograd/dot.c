@@ -260,7 +260,7 @@ static void print_graph(const struct graph *g)
 
 bool ag_dot(ag_tape *tape, FILE *out, bool backward)
 {
-    if (!tape || tape->failed)
+    if (!tape || tape->failed || !can_write(tape, out, "dot"))
         return false;
     struct graph g = {.tape = tape, .out = out, .backward = backward};
     if (!labels_make(&g.labels, tape))

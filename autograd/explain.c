@@ -210,7 +210,7 @@ static void each_line(struct printer *p, void (*visit)(struct printer *, struct 
 
 bool ag_explain(ag_tape *tape, FILE *out, unsigned what)
 {
-    if (!tape || tape->failed)
+    if (!tape || tape->failed || !can_write(tape, out, "explain"))
         return false;
     struct printer p = {
         .tape = tape, .out = out, .what = what, .unicode = locale_is_unicode(), .shape = 5};

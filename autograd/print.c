@@ -69,11 +69,18 @@ static void print_axis(const struct printing *p, int axis, int64_t at)
     fputc(']', p->out);
 }
 
+bool can_write(ag_tape *tape, const FILE *out, const char *who)
+{
+    if (!out)
+        ag_fail(tape, "%s: no file to write to (NULL)", who);
+    return out;
+}
+
 void ag_print(ag_tensor x, FILE *out)
 {
     char shape[SHAPE_TEXT];
     struct printing p = {.tape = x.tape, .r = computed(x, "print"), .out = out};
-    if (!p.r)
+    if (!p.r || !can_write(x.tape, out, "print"))
         return;
     shape_print(shape, sizeof shape, &p.r->shape);
     fprintf(out, "%s%s%s %s\n", p.r->name ? p.r->name : "", p.r->name ? " " : "", shape,

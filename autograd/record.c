@@ -19,10 +19,12 @@ static bool may_repeat(const ag_tape *tape)
 /* The shape that is asked for becomes that of the result, but for a size that is worked out. */
 static bool asks_for(const ag_shape *shape, const struct record *r)
 {
+    int inferred = 0;
     if (!shape)
         return true;
     for (int i = 0; i < r->shape.rank && i < shape->rank; i++)
-        if (shape->dim[i] != r->shape.dim[i] && !(r->op->infers && shape->dim[i] == -1))
+        if (shape->dim[i] != r->shape.dim[i] &&
+            (!r->op->infers || shape->dim[i] != -1 || inferred++))
             return false;
     return shape->rank == r->shape.rank;
 }
@@ -259,7 +261,11 @@ static ag_tensor record_call(const struct op *op, const ag_tensor *x, int inputs
     call.loop = NULL;
     if (op->shape && !op->shape(&call))
         return handle(tape, 0);
-    return append(&call, from);
+    ag_tensor y = append(&call, from);
+    if (call.loop && y.index && call.shape.rank == 2 && call.shape.dim[0] == call.shape.dim[1] &&
+        !tape->walking)
+        look_for_outer(y); /* last of all: who is warned may use the tape */
+    return y;
 }
 
 ag_tensor record(const struct op *op, ag_tensor x, const struct attributes *attr)

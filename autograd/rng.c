@@ -29,7 +29,7 @@ static uint64_t rotate_left(uint64_t x, int k)
 
 void ag_rng_seed(ag_rng *rng, uint64_t seed)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4 && rng; i++) {
         seed += 0x9e3779b97f4a7c15;
         uint64_t z = seed;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -40,7 +40,11 @@ void ag_rng_seed(ag_rng *rng, uint64_t seed)
 
 uint64_t ag_rng_next(ag_rng *rng)
 {
+    if (!rng)
+        return 0;
     uint64_t *s = rng->state;
+    if (!(s[0] | s[1] | s[2] | s[3])) /* which it would never leave */
+        ag_rng_seed(rng, 0);
     uint64_t result = rotate_left(s[0] + s[3], 23) + s[0];
     uint64_t t = s[1] << 17;
     s[2] ^= s[0];
@@ -54,7 +58,7 @@ uint64_t ag_rng_next(ag_rng *rng)
 
 double ag_rng_uniform(ag_rng *rng)
 {
-    return (double)(ag_rng_next(rng) >> 11) * 0x1p-53;
+    return rng ? (double)(ag_rng_next(rng) >> 11) * 0x1p-53 : (double)NAN;
 }
 
 /* The 128-bit product of a and b: returns the upper word, sets the lower one. */
@@ -71,7 +75,7 @@ static uint64_t multiply(uint64_t a, uint64_t b, uint64_t *low)
 uint64_t ag_rng_below(ag_rng *rng, uint64_t n)
 {
     uint64_t low, high = multiply(ag_rng_next(rng), n, &low);
-    if (low < n) {
+    if (low < n && rng) {
         uint64_t threshold = (0 - n) % n; /* 2^64 mod n */
         while (low < threshold)
             high = multiply(ag_rng_next(rng), n, &low);
@@ -81,7 +85,7 @@ uint64_t ag_rng_below(ag_rng *rng, uint64_t n)
 
 void ag_rng_shuffle(ag_rng *rng, uint32_t *items, size_t n)
 {
-    for (size_t i = n; i > 1; i--) {
+    for (size_t i = rng && items ? n : 0; i > 1; i--) {
         size_t j = (size_t)ag_rng_below(rng, i);
         uint32_t item = items[i - 1];
         items[i - 1] = items[j];
@@ -163,5 +167,5 @@ static double normal_quantile(double q)
 double ag_rng_normal(ag_rng *rng)
 {
     double u = ((double)(ag_rng_next(rng) >> 12) + 0.5) * 0x1p-52; /* exact, as is u - 1/2 */
-    return normal_quantile(u - 0.5);
+    return rng ? normal_quantile(u - 0.5) : (double)NAN;
 }

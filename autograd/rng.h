@@ -5,7 +5,9 @@
  * function draws from it is documented below and is part of the interface: it will not change.
  *
  * The state is the whole generator: copy the struct, or write its four words to a file, to go on
- * later from the same place. It is not for secrets. */
+ * later from the same place. It is not for secrets.
+ *
+ * NULL for a generator gives 0, or NaN; NULL for anything leaves all as it is. */
 #ifndef TAPEGRAD_RNG_H
 #define TAPEGRAD_RNG_H
 
@@ -25,7 +27,7 @@ extern "C" {
 #endif
 
 typedef struct ag_rng {
-    uint64_t state[4]; /* not all zero; ag_rng_seed sees to it */
+    uint64_t state[4]; /* all zero counts as seeded by 0 */
 } ag_rng;
 
 /* state[i] = the i-th output of SplitMix64 started at `seed`. */

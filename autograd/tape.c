@@ -54,7 +54,7 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
     *tape = (ag_tape){.allocator = allocator,
                       .allocator_context = context,
                       .bytes = sizeof *tape,
-                      .dtype = dtype,
+                      .dtype = dtype == AG_F64 ? AG_F64 : AG_F32,
                       .warning = default_warning,
                       .least_shared = 1e5, /* waking a thread may take some 50 microseconds */
                       .epoch = 1,
@@ -76,6 +76,8 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                 "avx2 or avx512",
                 isa);
     }
+    if (dtype != tape->dtype)
+        ag_fail(tape, "tape_new: element type %d is neither AG_F32 nor AG_F64", (int)dtype);
     threads_from_environment(tape);
     return tape;
 }

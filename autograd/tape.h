@@ -365,13 +365,14 @@ void expression(struct text *text, const struct labels *labels, const ag_tape *t
 void expression_of(struct text *text, const struct labels *labels, const ag_tape *tape,
                    uint32_t index, int width);
 
-/* Tells the user of something that is allowed but rarely meant; once for each tape. */
-void warn(ag_tape *tape, const char *format, ...) AG_PRINTF(2, 3);
 void default_warning(void *context, const char *message);
 
 /* The record with its values computed; NULL with the error. */
 const struct record *computed(ag_tensor x, const char *who);
 
 double element_at(const ag_tape *tape, const struct record *r, int64_t i);
+
+/* Whether there is a file to write to; false with the error, in the name of `who`. */
+bool can_write(ag_tape *tape, const FILE *out, const char *who);
 
 #endif

@@ -75,14 +75,14 @@ ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const fl
 {
     ag_tensor x = leaf(tape, &input_op, name, shape, false);
     const struct record *r = find(x);
-    return !r || ag_set_f32(x, values, (size_t)r->count) ? x : cleared(x);
+    return !r || ag_set_f32(x, values, (size_t)r->count) ? x : handle(cleared(x).tape, 0);
 }
 
 ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const double *values)
 {
     ag_tensor x = leaf(tape, &input_op, name, shape, false);
     const struct record *r = find(x);
-    return !r || ag_set_f64(x, values, (size_t)r->count) ? x : cleared(x);
+    return !r || ag_set_f64(x, values, (size_t)r->count) ? x : handle(cleared(x).tape, 0);
 }
 
 ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value)
@@ -172,11 +172,15 @@ bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
     struct record *r = changeable(x, resolve(x, "set"), "set");
     if (!r)
         return false;
-    for (int64_t i = 0; i < r->count; i++)
+    for (int64_t i = 0, count = r->count; i < count; i++) {
+        double element = value(context); /* which may use the tape, and move its records */
+        if (!(r = resolve(x, "set")))
+            return false;
         if (x.tape->dtype == AG_F32)
-            ((float *)r->data)[i] = (float)value(context);
+            ((float *)r->data)[i] = (float)element;
         else
-            ((double *)r->data)[i] = value(context);
+            ((double *)r->data)[i] = element;
+    }
     return true;
 }
 

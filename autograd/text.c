@@ -58,7 +58,7 @@ ag_tensor ag_fail(ag_tape *tape, const char *format, ...)
     if (begin_error(tape, &text)) {
         va_list args;
         va_start(args, format);
-        text_addv(&text, format, args);
+        text_addv(&text, format ? format : "fail: no message (NULL)", args);
         va_end(args);
     }
     return (ag_tensor){.tape = tape};
@@ -71,7 +71,7 @@ void ag_error_at(ag_tape *tape, const char *file, int line)
     struct text text = {.at = tape->error, .size = sizeof tape->error};
     tape->located = true;
     text.length = strlen(tape->error);
-    text_add(&text, "\n    at     %s:%d", file, line);
+    text_add(&text, "\n    at     %s:%d", file ? file : "?", line);
 }
 
 static void reject_with(const struct call *call, const char *hint, const char *format, va_list args)
@@ -304,18 +304,32 @@ void default_warning(void *context, const char *message)
     fprintf(stderr, "tapegrad: warning: %s\n", message);
 }
 
-void warn(ag_tape *tape, const char *format, ...)
+static void warn_of_outer(ag_tape *tape, const struct record *r, int vector, long long n)
 {
-    char message[384];
+    char message[384], name[2][96];
     struct text text = {.at = message, .size = sizeof message};
-    va_list args;
-    if (tape->warned || !tape->warning)
-        return;
+    for (int i = 0; i < 2; i++)
+        expression(&(struct text){.at = name[i], .size = sizeof name[i]}, NULL, tape, r->input[i],
+                   40);
+    text_add(&text,
+             "%s: %s (%lld,) and %s (%lld, 1) broadcast to (%lld, %lld); if they were to go side "
+             "by side, reshape %s to (%lld, 1); ag_set_warning turns this off",
+             r->op->name, name[vector], n, name[1 - vector], n, n, n, name[vector], n);
     tape->warned = true;
-    va_start(args, format);
-    text_addv(&text, format, args);
-    va_end(args);
     tape->warning(tape->warning_context, message);
+}
+
+void look_for_outer(ag_tensor y)
+{
+    const struct record *r = find(y);
+    for (int i = 0; i < 2 && r->inputs == 2 && !y.tape->warned && y.tape->warning; i++) {
+        const struct record *vector = input_of(y.tape, r, i), *column = input_of(y.tape, r, 1 - i);
+        if (vector->shape.rank == 1 && column->shape.rank == 2 && column->shape.dim[1] == 1 &&
+            vector->count > 1 && r->op->broadcasts) {
+            warn_of_outer(y.tape, r, i, (long long)vector->count);
+            return;
+        }
+    }
 }
 
 void ag_set_warning(ag_tape *tape, ag_warning *warning, void *context)

@@ -1,5 +1,6 @@
-/* NULL for every pointer of nn/'s functions: refused with a message or, where it is what an error
- * left behind, taken for empty. And other arguments that make no sense. */
+/* NULL for every pointer of a public function: refused with a message or, where it is what an error
+ * left behind, taken for empty. And other arguments that make no sense, and callbacks that use the
+ * tape. */
 #include "tape_help.h"
 
 static nn_error error;
@@ -312,14 +313,132 @@ static void test_layers(void **state)
     ag_tape_free(tape);
 }
 
+static void test_tapes(void **state)
+{
+    ag_tensor (*const say)(ag_tape *, const char *, ...) = ag_fail;
+    ag_tape *tape = ag_tape_new((ag_dtype)7);
+    ag_tensor x;
+    (void)state;
+    assert_int_equal(ag_tape_dtype(tape), AG_F32);
+    assert_failed((ag_tensor){0}, tape, "tape_new: element type 7 is neither AG_F32 nor AG_F64");
+    x = ag_full(tape, AG_SHAPE(2), 1);
+    ag_print(x, NULL);
+    assert_failed((ag_tensor){0}, tape, "print: no file to write to (NULL)");
+    assert_false(ag_explain(tape, NULL, AG_EXPLAIN_COST));
+    assert_failed((ag_tensor){0}, tape, "explain: no file to write to (NULL)");
+    assert_false(ag_dot(tape, NULL, true));
+    assert_failed((ag_tensor){0}, tape, "dot: no file to write to (NULL)");
+    assert_failed(ag_input_f32(tape, "x", AG_SHAPE(2), NULL), tape, "set: no values (NULL)");
+    assert_failed(ag_input_f64(tape, "x", AG_SHAPE(2), NULL), tape, "set: no values (NULL)");
+    say(tape, NULL);
+    ag_error_at(tape, NULL, 7);
+    assert_failed((ag_tensor){0}, tape, "fail: no message (NULL)\n    at     ?:7");
+    ag_tape_free(tape);
+}
+
+static void test_generators(void **state)
+{
+    ag_rng zeros = {{0}}, seeded;
+    uint32_t items[] = {1, 2, 3};
+    (void)state;
+    ag_rng_seed(NULL, 1);
+    assert_true(ag_rng_next(NULL) == 0 && ag_rng_below(NULL, 3) == 0);
+    assert_true(isnan(ag_rng_uniform(NULL)) && isnan(ag_rng_normal(NULL)));
+    ag_rng_shuffle(NULL, items, 3);
+    ag_rng_shuffle(&zeros, NULL, 3);
+    assert_true(items[0] == 1 && items[1] == 2 && items[2] == 3 && !zeros.state[0]);
+    ag_rng_seed(&seeded, 0);
+    assert_int_equal(ag_rng_below(&zeros, UINT64_MAX), ag_rng_below(&seeded, UINT64_MAX));
+    assert_memory_equal(&zeros, &seeded, sizeof zeros);
+}
+
+/* Strides, paddings and dilations whose products pass 2^63. */
+static void test_convolutions(void **state)
+{
+    const int64_t most = INT32_MAX;
+    ag_tape *tape = ag_tape_new(AG_F32);
+    ag_tensor x = ag_full(tape, AG_SHAPE(1, 2, 5, 5), 1),
+              w = ag_full(tape, AG_SHAPE(2, 2, 2, 2), 1),
+              apart = ag_full(tape, AG_SHAPE(2, 1, 1, 1), 1), none = {0};
+    (void)state;
+    assert_failed(ag_conv2d(x, w, none, (ag_conv){.padding = most}), tape,
+                  "conv2d: shape (1, 2, 4294967298, 4294967298) has more elements");
+    assert_failed(ag_conv2d(x, w, none, (ag_conv){.padding = most, .dilation = most}), tape,
+                  "conv2d: shape (1, 2, 2147483652, 2147483652) has more elements");
+    assert_failed(ag_conv2d(x, apart, none, (ag_conv){most, most, 1, 2}), tape,
+                  "conv2d: shape (2, 4294967299, 4294967299) has more elements");
+    assert_true(ag_item(ag_sum(ag_conv2d(x, w, none, (ag_conv){most, most, 1, 1}))) == 16);
+    ag_tape_free(tape);
+}
+
+static double tensor_made(void *context)
+{
+    ag_tensor x = ag_full(context, AG_SCALAR, 2);
+    for (int i = 0; i < 100; i++) {
+        x = ag_neg(x);
+        ag_buffer(context, NULL, AG_SCALAR);
+    }
+    return ag_item(x);
+}
+
+static double tape_reset(void *context)
+{
+    ag_tape_reset(context);
+    return 1;
+}
+
+static void reset_when_warned(void *context, const char *message)
+{
+    assert_non_null(strstr(message, "broadcast to"));
+    ag_tape_reset(context);
+}
+
+static void record_when_warned(void *context, const char *message)
+{
+    assert_non_null(strstr(message, "broadcast to"));
+    tensor_made(context);
+}
+
+/* Records move, or go, under the function that called. */
+static void test_callbacks(void **state)
+{
+    ag_tape *tape = ag_tape_new(AG_F32);
+    ag_tensor w = ag_parameter(tape, "w", AG_SHAPE(3)), x = ag_input(tape, "x", AG_SHAPE(3));
+    ag_tensor column, row;
+    (void)state;
+    assert_true(ag_set_each(w, tensor_made, tape) && ag_set_each(x, tensor_made, tape));
+    assert_true(ag_item(ag_sum(ag_mul(w, x))) == 12);
+    assert_true(ag_set_each(w, tape_reset, tape) && ag_data_f32(w)[2] == 1);
+    x = ag_input(tape, "x", AG_SHAPE(3));
+    assert_false(ag_set_each(x, tape_reset, tape));
+    assert_failed(x, tape, "set: stale tensor");
+    ag_tape_free(tape);
+
+    tape = ag_tape_new(AG_F32);
+    ag_set_warning(tape, record_when_warned, tape);
+    row = ag_full(tape, AG_SHAPE(3), 1);
+    column = ag_full(tape, AG_SHAPE(3, 1), 1);
+    assert_true(ag_item(ag_sum(ag_add(column, row))) == 18);
+    ag_tape_free(tape);
+
+    tape = ag_tape_new(AG_F32);
+    ag_set_warning(tape, reset_when_warned, tape);
+    row = ag_full(tape, AG_SHAPE(3), 1);
+    column = ag_full(tape, AG_SHAPE(3, 1), 1);
+    assert_failed(ag_sum(ag_add(column, row)), tape, "sum: stale tensor");
+    ag_tape_free(tape);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_csv),    cmocka_unit_test(test_data),
-        cmocka_unit_test(test_arrays), cmocka_unit_test(test_safetensors),
-        cmocka_unit_test(test_files),  cmocka_unit_test(test_checkpoints),
-        cmocka_unit_test(test_fit),    cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_csv),        cmocka_unit_test(test_data),
+        cmocka_unit_test(test_arrays),     cmocka_unit_test(test_safetensors),
+        cmocka_unit_test(test_files),      cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_fit),        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_layers),     cmocka_unit_test(test_tapes),
+        cmocka_unit_test(test_generators), cmocka_unit_test(test_convolutions),
+        cmocka_unit_test(test_callbacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

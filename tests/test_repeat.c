@@ -274,6 +274,9 @@ static void a_mistake_is_told_in_any_epoch(void **state)
         assert_non_null(strstr(ag_error(tape), "stale"));
         ag_clear_error(tape);
     }
+    assert_true(ag_valid(step(tape, w, AG_SHAPE(2, 2), 0.5)));
+    assert_false(ag_valid(step(tape, w, AG_SHAPE(-1, -1), 0.5)));
+    assert_non_null(strstr(ag_error(tape), "which do not fill (-1, -1)"));
     ag_tape_free(tape);
 }
 

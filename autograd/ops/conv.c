@@ -180,6 +180,9 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
         };
     const ag_shape *sx = &call.in[0]->shape, *sw = &call.in[1]->shape;
     int64_t outputs = sw->dim[0];
+    c.shape[OUTPUT] = placed_shape(&c.window, sx->dim[0], outputs);
+    if (!shape_check(call.tape, op->name, c.shape[OUTPUT]))
+        return (ag_tensor){.tape = x.tape};
     c.images = sx->dim[0];
     c.channels = sw->dim[1];
     c.outputs = outputs / c.groups;
@@ -190,7 +193,8 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
     c.places = c.window.axis[0].places * c.window.axis[1].places;
     c.shape[INPUT] = *sx;
     c.shape[WEIGHTS] = *sw;
-    c.shape[OUTPUT] = placed_shape(&c.window, c.images, outputs);
+    if (!shape_check(call.tape, op->name, convolve_windows(&c)))
+        return (ag_tensor){.tape = x.tape};
     ag_tensor y = record2(&conv_op, x, w, &(struct attributes){.plan = &c, .plan_size = sizeof c});
     if (!biased)
         return y;

@@ -317,11 +317,18 @@ static void depthwise_group(const struct work *k, int64_t image, int64_t channel
 
 /* ---- All of it ---- */
 
+ag_shape convolve_windows(const struct convolution *c)
+{
+    const struct axis *a = c->window.axis;
+    if (depthwise(c))
+        return AG_SHAPE(2, c->size[0] + 2 * a[0].padding, c->size[1] + 2 * a[1].padding);
+    return AG_SHAPE(c->taps, a[1].places);
+}
+
 static size_t windows_bytes(const struct convolution *c, size_t element)
 {
-    struct grid g = grid_of(c);
-    int64_t count = depthwise(c) ? 2 * g.rows * g.cols
-                                 : rows_at_once(c, element) * c->window.axis[1].places * c->taps;
+    ag_shape least = convolve_windows(c);
+    int64_t count = shape_count(&least) * (depthwise(c) ? 1 : rows_at_once(c, element));
     return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
 }
 

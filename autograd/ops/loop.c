@@ -100,29 +100,6 @@ static bool reject_broadcast(const struct call *call)
                   "equal or one of them 1");
 }
 
-static void warn_of_outer(const struct call *call, int vector, long long n)
-{
-    char name[2][96];
-    for (int i = 0; i < 2; i++)
-        expression(&(struct text){.at = name[i], .size = sizeof name[i]}, NULL, call->tape,
-                   call->input[i], 40);
-    warn(call->tape,
-         "%s: %s (%lld,) and %s (%lld, 1) broadcast to (%lld, %lld); if they were to go side by "
-         "side, reshape %s to (%lld, 1); ag_set_warning turns this off",
-         call->op->name, name[vector], n, name[1 - vector], n, n, n, name[vector], n);
-}
-
-/* (n,) against (n, 1) gives (n, n): allowed, but nearly always a column that lost its axis. */
-static void look_for_outer(const struct call *call)
-{
-    for (int i = 0; i < 2; i++) {
-        const ag_shape *vector = &call->in[i]->shape, *column = &call->in[1 - i]->shape;
-        if (vector->rank == 1 && column->rank == 2 && column->dim[1] == 1 && vector->dim[0] > 1 &&
-            vector->dim[0] == column->dim[0])
-            warn_of_outer(call, i, (long long)vector->dim[0]);
-    }
-}
-
 bool broadcast_shape(struct call *call)
 {
     bool same = true;
@@ -138,8 +115,6 @@ bool broadcast_shape(struct call *call)
         return true;
     if (!shape_check(call->tape, call->op->name, call->shape))
         return false;
-    if (call->inputs == 2)
-        look_for_outer(call);
     return loop_plan(call, call->inputs, 0);
 }
 

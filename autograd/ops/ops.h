@@ -218,6 +218,10 @@ ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const ch
 bool broadcast_shape(struct call *call);
 bool shape_asked_for(struct call *call);
 
+/* Warns where y (n, n) came of (n,) and (n, 1): allowed, but nearly always a column that lost its
+ * axis. */
+void look_for_outer(ag_tensor y);
+
 /* A walk over the elements (or matrices) of a result and its operands, whose axes are merged as far
  * as strides allow. stride 0 repeats an operand. The last axis has stride 0 or 1. */
 struct loop {
