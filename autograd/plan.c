@@ -353,8 +353,8 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
         tape->transient.at[i].elided = false;
     }
     group->work = 0.0;
-    for (const struct step *s = group->step, *last = s + group->count; s < last; s++)
-        group->work += s->role == CUT ? 0.0 : work_of(tape, s->r);
+    for (uint32_t i = 0; i < group->count; i++) /* there may be no array yet */
+        group->work += group->step[i].role == CUT ? 0.0 : work_of(tape, group->step[i].r);
     /* Before its backward walk stands on the tape, nobody knows what a forward pass is yet to be
      * read for. */
     if (done && walked && group->rows) {

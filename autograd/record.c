@@ -83,7 +83,7 @@ ag_tensor repeat(ag_tape *tape, const char *name)
     return handle(tape, tape->transient.count++);
 }
 
-/* The next record is not the one that stands there: it makes room for `count` more. */
+/* The next record is not the one that stands there; makes room for it. False when out of memory. */
 static bool stop_repeating(ag_tape *tape)
 {
     struct records *records = &tape->transient;

@@ -25,7 +25,7 @@ struct op;
 struct attributes {
     double p[2];
     const char *symbol; /* how to print p, where it stands for more than its value: "2/n" */
-    unsigned axes;      /* a run of axes, a bit for each */
+    unsigned axes;      /* a bit for each */
     bool keep;          /* reduced axes stay, with size 1 */
     bool transposed[2];
     const ag_shape *shape; /* asked for; read by the shape rule alone */

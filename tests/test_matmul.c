@@ -285,6 +285,19 @@ static void each(void (*f)(const struct kernels *))
     }
 }
 
+/* Who has a workspace for a product may run any part of it there. */
+static void workspace_of_parts(const struct kernels *ops)
+{
+    for (int i = 0; i < 20000; i++) {
+        const size_t m = 1 + draw(300), n = 1 + draw(i % 2 ? 3000 : 20000), k = 1 + draw(4000);
+        const size_t m_part = 1 + draw(m), n_part = 1 + draw(n), k_part = 1 + draw(k);
+        const size_t part = ops->matmul_workspace(m_part, n_part, k_part);
+        if (part > ops->matmul_workspace(m, n, k))
+            fail_msg("%s: (%zu, %zu, %zu) takes more than (%zu, %zu, %zu)", ops->isa, m_part,
+                     n_part, k_part, m, n, k);
+    }
+}
+
 static void random_shapes(const struct kernels *ops)
 {
     for (int i = 0; i < 300; i++) {
@@ -439,13 +452,20 @@ static void test_nan_and_infinity(void **unused)
     each(not_finite);
 }
 
+static void test_workspace_of_parts(void **unused)
+{
+    (void)unused;
+    each(workspace_of_parts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),  cmocka_unit_test(test_small_shapes),
-        cmocka_unit_test(test_thin_shapes),    cmocka_unit_test(test_outer_shapes),
-        cmocka_unit_test(test_special_shapes), cmocka_unit_test(test_panel_shapes),
-        cmocka_unit_test(test_large_shapes),   cmocka_unit_test(test_nan_and_infinity),
+        cmocka_unit_test(test_random_shapes),      cmocka_unit_test(test_small_shapes),
+        cmocka_unit_test(test_thin_shapes),        cmocka_unit_test(test_outer_shapes),
+        cmocka_unit_test(test_special_shapes),     cmocka_unit_test(test_panel_shapes),
+        cmocka_unit_test(test_large_shapes),       cmocka_unit_test(test_nan_and_infinity),
+        cmocka_unit_test(test_workspace_of_parts),
     };
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
 }

@@ -84,7 +84,8 @@ struct matmul {
     const void *bias, *gate;
     enum unary activation; /* UNARY_COUNT for none */
     enum binary slope;     /* where gate is not NULL: of sigmoid, tanh and relu, or MUL */
-    void *workspace;       /* matmul_workspace(m, n, k) bytes, aligned to KERNEL_ALIGN */
+    void *workspace;       /* matmul_workspace(m, n, k) bytes, aligned to KERNEL_ALIGN; as many as a
+                              product takes are enough for any part of it */
 };
 
 /* In-place optimiser passes over n elements of a parameter w with gradient g. `scale` multiplies

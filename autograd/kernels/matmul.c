@@ -103,11 +103,14 @@ static inline size_t packed_a(size_t m, size_t k)
     return ceil_div((at_most(m, GROUP) / TILE_ROWS + 2) * STRIP * k, LANES) * LANES;
 }
 
+/* Enough for every product that is no larger, though its blocks may be: fewer columns, or a shorter
+ * k, can be a single block where more were two halves. Columns are in whole registers, and the last
+ * block may be almost a register wider than the others; or a single column is gathered. */
 size_t KERNEL(matmul_workspace)(size_t m, size_t n, size_t k)
 {
-    const size_t kb = block_size(k, K_BLOCK);
-    const size_t cols = (ceil_div(columns(n, kb), LANES) + 1) * LANES;
-    return (packed_a(m, kb) + cols * kb + (n == 1 ? k : 0)) * sizeof(real);
+    const size_t kb = at_most(k, K_BLOCK);
+    const size_t b = at_most(n * kb, B_BLOCK) + 2 * LANES * kb;
+    return (packed_a(m, kb) + b + k) * sizeof(real);
 }
 
 /* A panel of columns of C, as wide as a tile, from column j on: its registers across, none where

@@ -11,7 +11,7 @@ INLINE vec multiply_add(vec x, vec y, vec sum)
     return x * y + sum;
 }
 
-/* How many: n < LANES of them. masked_stores: whether store_first is one instruction. */
+/* How many: n < LANES of them. */
 struct part {
 #if defined(__AVX512F__)
     __mmask16 mask;
@@ -23,6 +23,7 @@ struct part {
 #endif
 };
 
+/* Whether store_first is one instruction. */
 #ifdef __AVX512F__
 enum { MASKED_STORES = 1 };
 #else

@@ -1,4 +1,6 @@
 /* The matrix product, with operands transposed in place where a gradient asks for it. */
+#include <limits.h>
+
 #include "ops.h"
 
 /* Rows and columns of an operand as the product sees it; all of a vector is its inner dimension. */
@@ -51,6 +53,10 @@ static bool inner_sizes_agree(const struct call *call)
                   (long long)right);
 }
 
+/* A matrix whose sides have no more bits than this can be held by any memory that can be addressed:
+ * its shape need not be checked. */
+enum { SMALL_SIDE = sizeof(ptrdiff_t) * CHAR_BIT / 2 - 3 };
+
 static bool matmul_shape(struct call *call)
 {
     for (int i = 0; i < 2; i++)
@@ -67,7 +73,7 @@ static bool matmul_shape(struct call *call)
         return reject(call, "", "leading (batch) axes do not broadcast");
     call->shape.dim[call->shape.rank++] = m;
     call->shape.dim[call->shape.rank++] = n;
-    if ((call->shape.rank > 2 || (m | n) >> 29) &&
+    if ((call->shape.rank > 2 || (m | n) >> SMALL_SIDE) &&
         !shape_check(call->tape, call->op->name, call->shape))
         return false;
     call->workspace = call->tape->kernels->matmul_workspace((size_t)m, (size_t)n, (size_t)k);

@@ -70,7 +70,7 @@ struct op {
      * See ../blocks.c. */
     unsigned (*by_rows)(const struct call *call, bool *sums);
 
-    int kernel;      /* an enum unary, binary or reduce, where forward is shared */
+    int kernel;      /* an enum unary, binary, reduce or convolved, where forward is shared */
     bool broadcasts; /* operands are broadcast together */
     bool leaf;       /* no program made its values: a parameter, buffer, input or constant */
     bool settable;   /* a leaf whose values may be set: all but a constant */
