@@ -15,6 +15,10 @@
 #include "autograd.h"
 #include "kernels/kernels.h"
 
+/* For what errors alone call: the ways that lead there are set aside from the others. */
+#define COLD __attribute__((cold))
+COLD ag_tensor ag_fail(ag_tape *tape, const char *format, ...);
+
 #define LASTING 0x80000000u /* bit of an index: in the lasting array */
 
 enum { MAX_INPUTS = 3, ERROR_SIZE = 1536, SHAPE_TEXT = 192 };
@@ -162,7 +166,7 @@ bool scratch_try(ag_tape *tape, struct scratch *scratch, size_t size);
 bool scratch_grow(ag_tape *tape, struct scratch *scratch, size_t size); /* or the error */
 void scratch_free(ag_tape *tape, struct scratch *scratch);
 
-void *out_of_memory(ag_tape *tape, size_t size);                   /* NULL, with the error */
+COLD void *out_of_memory(ag_tape *tape, size_t size);              /* NULL, with the error */
 void *arena_grow(ag_tape *tape, struct arena *arena, size_t size); /* for the next alone */
 
 /* Aligned to KERNEL_ALIGN, not cleared; NULL with the error. */
@@ -216,7 +220,7 @@ static inline struct record *find(ag_tensor x)
 
 /* The same for a function of the public interface: a bad handle becomes the sticky error, in the
  * name of `who`. */
-void complain(ag_tensor x, const char *who);
+COLD void complain(ag_tensor x, const char *who);
 
 static inline struct record *resolve(ag_tensor x, const char *who)
 {

@@ -15,12 +15,16 @@ static inline struct record *beside(ag_tensor w, const struct record *r, ag_tens
     return NULL;
 }
 
-/* The same of one that is changed as well. */
+/* The same of a state, which is changed as well, and so is a tensor of its own: neither w nor
+ * `other`, a state too, or NULL. */
 static struct record *state_beside(ag_tensor w, const struct record *r, ag_tensor x,
-                                   const char *who, const char *what)
+                                   const struct record *other, const char *who, const char *what)
 {
     struct record *state = beside(w, r, x, who, what);
-    return state && can_change(x, state, who) ? state : NULL;
+    if (state && state != r && state != other)
+        return can_change(x, state, who) ? state : NULL;
+    ag_fail(w.tape, "%s: the %s must be a tensor of its own", who, what);
+    return NULL;
 }
 
 static inline bool given(ag_tape *tape, const void *options, const char *who)
@@ -99,7 +103,7 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
     const bool moves = sgd.momentum != 0.0;
     ag_tape *tape = w.tape;
     if (!(gradient = beside(w, r, g, who, "gradient")) ||
-        (moves && !(m = state_beside(w, r, velocity, who, "velocity"))) ||
+        (moves && !(m = state_beside(w, r, velocity, NULL, who, "velocity"))) ||
         !all_finite(tape, who, options, sizeof options / sizeof *options) ||
         !can_change(w, r, who) || !begin(tape, gradient, r))
         return false;
@@ -127,8 +131,8 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
         return false;
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
     if (!(gradient = beside(w, r, g, who, "gradient")) ||
-        !(first = state_beside(w, r, m, who, "first moment")) ||
-        !(second = state_beside(w, r, v, who, "second moment")) ||
+        !(first = state_beside(w, r, m, NULL, who, "first moment")) ||
+        !(second = state_beside(w, r, v, first, who, "second moment")) ||
         !all_finite(w.tape, who, options, sizeof options / sizeof *options))
         return false;
     if (o->step < 1) {

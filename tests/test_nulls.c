@@ -309,6 +309,13 @@ static void test_layers(void **state)
     assert_failed((ag_tensor){0}, tape, "update_sgd: no options (NULL)");
     assert_false(ag_update_adam(w, w, w, w, NULL));
     assert_failed((ag_tensor){0}, tape, "update_adam: no options (NULL)");
+    const ag_sgd moving = {.rate = 0.1, .momentum = 0.9, .scale = 1.0};
+    const ag_adam adam = {.rate = 0.1, .beta1 = 0.9, .beta2 = 0.9, .scale = 1.0, .step = 1};
+    ag_tensor m = ag_buffer(tape, "m", ag_shape_of(w));
+    assert_false(ag_update_sgd(w, w, w, &moving));
+    assert_failed((ag_tensor){0}, tape, "update_sgd: the velocity must be a tensor of its own");
+    assert_false(ag_update_adam(w, w, m, m, &adam));
+    assert_failed((ag_tensor){0}, tape, "the second moment must be a tensor of its own");
     assert_false(ag_valid(nn_linear_apply(NULL, (ag_tensor){0})) || ag_update_sgd(x, x, x, NULL));
     ag_tape_free(tape);
 }

@@ -129,7 +129,7 @@ struct op {
 #define NONE ((ag_tensor){0})
 
 /* Whether the values of x, whose record is r, may be set; false with the error. */
-bool refuse_to_set(ag_tensor x, const struct record *r, const char *who);
+COLD bool refuse_to_set(ag_tensor x, const struct record *r, const char *who);
 
 static inline bool can_change(ag_tensor x, const struct record *r, const char *who)
 {
@@ -143,7 +143,7 @@ ag_tensor record3(const struct op *op, ag_tensor x, ag_tensor y, ag_tensor z);
 
 /* Says which of these operands of an op is of no use: never set, stale, or on another tape than the
  * last. An invalid one of the tape brings its own error along. Returns an invalid tensor. */
-ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs);
+COLD ag_tensor refuse(const char *who, const ag_tensor *x, size_t inputs);
 
 /* ---- For gradient rules ---- */
 
@@ -208,11 +208,12 @@ ag_tensor with_axes_kept(ag_tensor y, ag_tensor dy);
 
 /* Makes a shape rule's complaint: the rule that was broken, then each operand by name or expression
  * with its shape, then, where hint isn't empty, what would fit. Returns false. */
-bool reject(const struct call *call, const char *hint, const char *format, ...) AG_PRINTF(3, 4);
+COLD bool reject(const struct call *call, const char *hint, const char *format, ...)
+    AG_PRINTF(3, 4);
 
 /* The same in the name of `who`, of one tensor, which must be valid. Returns an invalid one. */
-ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const char *format, ...)
-    AG_PRINTF(4, 5);
+COLD ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const char *format,
+                             ...) AG_PRINTF(4, 5);
 
 /* Shape rules: of element-wise ops with broadcasting; of ops that are asked for a shape. */
 bool broadcast_shape(struct call *call);
