@@ -113,9 +113,11 @@ static bool parse_header(struct reader *r, const unsigned char *text, size_t len
 {
     struct nn_bytes copy;
     bool good = nn_bytes_get(&copy, &(struct nn_memory){text, length}, &r->source);
-    r->json =
-        (struct nn_json){.at = (char *)copy.at, .end = (char *)copy.at + copy.size, .python = true};
-    good = good && read_dictionary(r);
+    if (good) {
+        char *at = (char *)copy.at;
+        r->json = (struct nn_json){.at = at, .end = at + copy.size, .python = true};
+        good = read_dictionary(r);
+    }
     nn_bytes_free(&copy);
     return good;
 }
