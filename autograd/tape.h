@@ -282,6 +282,16 @@ typedef void share_function(void *context, size_t first, size_t count, int threa
 void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_function *run,
                 void *context);
 
+/* The same of elements side by side: are there enough, and in shares. */
+enum { LEAST_ELEMENTS = 1024 };
+
+static inline bool worth_sharing_elements(const ag_tape *tape, size_t n)
+{
+    return n >= 2 * LEAST_ELEMENTS && worth_sharing(tape, NANOSECONDS * (double)n);
+}
+
+void share_elements(ag_tape *tape, size_t n, share_function *run, void *context);
+
 /* Scratch memory for each of the threads; returns how many have as much. */
 int give_workspaces(ag_tape *tape, int threads, size_t size);
 void *workspace_of(const ag_tape *tape, int thread);

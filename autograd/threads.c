@@ -255,6 +255,11 @@ void run_shares(ag_tape *tape, int threads, size_t n, size_t unit, share_functio
     run_parts(tape, threads, shares.parts, run_share, &shares);
 }
 
+void share_elements(ag_tape *tape, size_t n, share_function *run, void *context)
+{
+    run_shares(tape, threads_for(tape, NANOSECONDS * (double)n), n, LEAST_ELEMENTS, run, context);
+}
+
 int give_workspaces(ag_tape *tape, int threads, size_t size)
 {
     int given = 1;

@@ -79,19 +79,6 @@ static void pass_share(void *context, size_t first, size_t count, int thread)
         p->kernels->adam(count, p->w + at, p->g + at, p->m + at, p->v + at, p->adam);
 }
 
-enum { UNIT = 1024 };
-
-static inline bool is_large(const ag_tape *tape, size_t count)
-{
-    return count >= 2 * UNIT && worth_sharing(tape, NANOSECONDS * (double)count);
-}
-
-static void share_pass(ag_tape *tape, size_t count, struct pass *pass)
-{
-    int threads = threads_for(tape, NANOSECONDS * (double)count);
-    run_shares(tape, threads, count, UNIT, pass_share, pass);
-}
-
 bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o)
 {
     static const char who[] = "update_sgd";
@@ -111,13 +98,13 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
         touch(tape, m);
     void *velocities = moves ? m->data : NULL;
     size_t count = (size_t)r->count;
-    if (is_large(tape, count))
-        share_pass(tape, count,
-                   &(struct pass){.kernels = tape->kernels,
-                                  .sgd = &sgd,
-                                  .w = r->data,
-                                  .g = gradient->data,
-                                  .m = velocities});
+    if (worth_sharing_elements(tape, count))
+        share_elements(tape, count, pass_share,
+                       &(struct pass){.kernels = tape->kernels,
+                                      .sgd = &sgd,
+                                      .w = r->data,
+                                      .g = gradient->data,
+                                      .m = velocities});
     else
         tape->kernels->sgd(count, r->data, gradient->data, velocities, &sgd);
     return true;
@@ -153,14 +140,14 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
                               .correction2 = 1.0 - pow(o->beta2, (double)o->step),
                               .decoupled = o->decoupled};
     size_t count = (size_t)r->count;
-    if (is_large(w.tape, count))
-        share_pass(w.tape, count,
-                   &(struct pass){.kernels = w.tape->kernels,
-                                  .adam = &adam,
-                                  .w = r->data,
-                                  .g = gradient->data,
-                                  .m = first->data,
-                                  .v = second->data});
+    if (worth_sharing_elements(w.tape, count))
+        share_elements(w.tape, count, pass_share,
+                       &(struct pass){.kernels = w.tape->kernels,
+                                      .adam = &adam,
+                                      .w = r->data,
+                                      .g = gradient->data,
+                                      .m = first->data,
+                                      .v = second->data});
     else
         w.tape->kernels->adam(count, r->data, gradient->data, first->data, second->data, &adam);
     return true;

@@ -8,8 +8,6 @@ struct span {
     const char *x, *y; /* y NULL: it has one operand */
 };
 
-enum { UNIT = 1024 };
-
 static void run_span(void *context, size_t first, size_t count, int thread)
 {
     const struct span *s = context;
@@ -24,20 +22,13 @@ static void run_span(void *context, size_t first, size_t count, int thread)
 
 static void share(ag_tape *tape, const struct record *r, const void *x, const void *y)
 {
-    struct span span = {tape, r, x, y};
-    run_shares(tape, threads_for(tape, NANOSECONDS * (double)r->count), (size_t)r->count, UNIT,
-               run_span, &span);
-}
-
-static inline bool is_large(const ag_tape *tape, const struct record *r)
-{
-    return r->count >= 2 * UNIT && worth_sharing(tape, NANOSECONDS * (double)r->count);
+    share_elements(tape, (size_t)r->count, run_span, &(struct span){tape, r, x, y});
 }
 
 void unary_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0);
-    if (is_large(tape, r))
+    if (worth_sharing_elements(tape, (size_t)r->count))
         share(tape, r, x->data, NULL);
     else
         tape->kernels->unary[r->op->kernel]((size_t)r->count, x->data, r->data, r->attr.p);
@@ -79,7 +70,7 @@ void binary_forward(ag_tape *tape, const struct record *r)
     const void *data[] = {input_of(tape, r, 0)->data, input_of(tape, r, 1)->data};
     void (*f)(size_t, size_t, const struct operand *, const struct operand *, void *) =
         tape->kernels->binary[r->op->kernel];
-    if (!loop && is_large(tape, r))
+    if (!loop && worth_sharing_elements(tape, (size_t)r->count))
         share(tape, r, data[0], data[1]);
     else if (!loop)
         pairwise(tape->kernels, (enum binary)r->op->kernel, (size_t)r->count, data[0], data[1],
