@@ -2,7 +2,7 @@
  * each is linear in its first operand. */
 #include <math.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* ---- y = sigmoid(x): dy/dx = y(1 - y) ---- */
 

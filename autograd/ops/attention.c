@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* ---- tril: what is right of the diagonal of (..., L, S) is replaced by a constant ---- */
 

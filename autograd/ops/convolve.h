@@ -2,7 +2,7 @@
 #ifndef TAPEGRAD_CONVOLVE_H
 #define TAPEGRAD_CONVOLVE_H
 
-#include "ops.h"
+#include "define.h"
 
 /* One axis of the images: the kernel's size, how it moves, and in how many places it stands. */
 struct axis {

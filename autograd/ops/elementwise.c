@@ -1,5 +1,5 @@
 /* Element-wise ops: one operand, two with broadcasting, and with constants. */
-#include "ops.h"
+#include "define.h"
 
 /* A kernel over elements side by side, shared among threads where there are many. */
 struct span {

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* ---- concat: two tensors along an axis; of more, a balanced tree of twos ---- */
 

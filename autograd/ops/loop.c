@@ -1,6 +1,6 @@
 /* Stepping through operands that broadcast: strides, with axes merged where one step covers both.
  */
-#include "ops.h"
+#include "define.h"
 
 /* Strides of x, of the aligned axes of `result`, in elements: 0 where it is repeated. */
 static void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)

@@ -1,5 +1,5 @@
 /* Powers and the functions of a mathematics library. */
-#include "ops.h"
+#include "define.h"
 
 /* ---- z = x^y: dz/dx = y x^(y-1), dz/dy = z log(x) ---- */
 

@@ -1,7 +1,7 @@
 /* The matrix product, with operands transposed in place where a gradient asks for it. */
 #include <limits.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* Rows and columns of an operand as the product sees it; all of a vector is its inner dimension. */
 static int64_t rows_of(const struct call *call, int i)

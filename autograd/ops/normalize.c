@@ -6,7 +6,7 @@
  * op of its own, so that a gradient passes memory once. */
 #include <math.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* The attributes: p[0] is epsilon, keep says that the mean is subtracted. */
 static double row_sum(const struct kernels *k, enum reduce kernel, size_t n, const void *x)

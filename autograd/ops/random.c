@@ -1,5 +1,5 @@
 /* Ops that draw from the tape's generator, anew each time they are run. */
-#include "ops.h"
+#include "define.h"
 
 /* ---- dropout: x times a mask, which is drawn by itself so that the gradient meets the same one
  * ----

@@ -1,5 +1,5 @@
 /* Reductions over any axes, a run of neighbouring ones at a time. */
-#include "ops.h"
+#include "define.h"
 
 struct run run_of(const ag_shape *shape, unsigned axes)
 {

@@ -1,6 +1,6 @@
 /* Ops that go through an axis element by element: cumsum and argmax. The operand is seen as
  * (outer, n, inner); inner columns are gone through side by side, some at a time. */
-#include "ops.h"
+#include "define.h"
 
 enum { COLUMNS = 64 };
 

@@ -2,7 +2,7 @@
  * has no gradient: it is flat wherever it has one. */
 #include <math.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* ---- Comparisons ---- */
 

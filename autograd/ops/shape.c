@@ -1,7 +1,7 @@
 /* Ops that move or repeat elements. */
 #include <string.h>
 
-#include "ops.h"
+#include "define.h"
 
 /* ---- transpose: the last two axes change places ---- */
 

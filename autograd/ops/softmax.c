@@ -6,7 +6,7 @@
  * and otherwise the inner groups that stand side by side. */
 #include <float.h>
 
-#include "ops.h"
+#include "define.h"
 
 enum { AT_ONCE = 4096 };
 

@@ -6,7 +6,7 @@
  * the same view. */
 #include <string.h>
 
-#include "ops.h"
+#include "define.h"
 
 struct view {
     struct loop loop;
