@@ -4,13 +4,6 @@
 
 #include "simd.h"
 
-/* Rounded once where there is an instruction for that; a function, for the compilers to see the two
- * operations beside each other. */
-INLINE vec multiply_add(vec x, vec y, vec sum)
-{
-    return x * y + sum;
-}
-
 /* How many: n < LANES of them. */
 struct part {
 #if defined(__AVX512F__)

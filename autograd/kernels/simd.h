@@ -114,6 +114,17 @@ typedef __mmask8 lane_mask;
 #define X86_JOIN(width, name, type)  X86_JOIN_(width, name, type)
 #endif
 
+/* x y + z, rounded once where there is an instruction for that: compilers are free to fuse the two
+ * operations or not, and some results are only right, or the same everywhere, if they are. */
+INLINE vec multiply_add(vec x, vec y, vec z)
+{
+#if defined(X86) && defined(__FMA__)
+    return (vec)X86(fmadd)(x, y, z);
+#else
+    return x * y + z;
+#endif
+}
+
 /* x or the bound, whichever is nearer to the allowed; NaN stays NaN. */
 INLINE vec not_below(real bound, vec x)
 {

@@ -66,7 +66,7 @@ INLINE vec vlog(struct reduced x)
                              -0x1.0009b7b84d181p-3, 0x1.c575fe8ae3d4cp-4,  -0x1.66046971e2495p-4};
 #endif
     uvec interval = (uvec)x.r >> (FRACTION - 4);
-    vec r = x.r * LOOK_UP(inverses, interval) - 1;
+    vec r = multiply_add(x.r, LOOK_UP(inverses, interval), splat(-1));
     vec tail = polynomial(r, c, COUNT(c)) * (r * r) + (x.n * LN2_LOW + r);
     return x.n * LN2_HIGH + LOOK_UP(logs, interval) + tail;
 }

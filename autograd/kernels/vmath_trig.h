@@ -43,22 +43,12 @@ static const real cosine[] = {-0.5,
 static const real half_pi[] = {0x1.921fb54440000p+0, 0x1.68c234c4c4000p-39, 0x1.3145c06e0e689p-78};
 #endif
 
-/* Rounded once where half_pi relies on it: compilers are free not to fuse the two operations. */
-INLINE vec minus_product(vec r, vec n, real part)
-{
-#ifdef __FMA__
-    return (vec)X86(fnmadd)(n, splat(part), r);
-#else
-    return r - n * part;
-#endif
-}
-
 /* sin(x + quarters pi/2) */
 INLINE struct reduced reduce_trig(vec x, uvec quarters)
 {
     vec rounded = x * R(0x1.45f306dc9c883p-1) + ROUNDER, n = rounded - ROUNDER, r = x;
     for (int i = 0; i < COUNT(half_pi); i++)
-        r = minus_product(r, n, half_pi[i]);
+        r = multiply_add(n, splat(-half_pi[i]), r);
     return (struct reduced){r, n, (uvec)rounded + quarters};
 }
 
