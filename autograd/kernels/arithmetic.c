@@ -14,9 +14,9 @@ enum { OF_UNARY = BINARY_COUNT, WHERE = OF_UNARY + UNARY_COUNT };
     _(2, BINARY_MAXIMUM, maximum(x, y))                                                            \
     _(2, BINARY_MINIMUM, minimum(x, y))                                                            \
     _(2, BINARY_GREATER, blend(x > y, splat(1), splat(0)))                                         \
-    _(2, BINARY_SIGMOID_SLOPE, x *(y * (1 - y)))                                                   \
-    _(2, BINARY_TANH_SLOPE, x *(1 - y * y))                                                        \
-    _(2, BINARY_RELU_SLOPE, blend(y > 0, x, splat(0)))                                             \
+    _(2, BINARY_SIGMOID_SLOPE, sigmoid_slope(x, y))                                                \
+    _(2, BINARY_TANH_SLOPE, tanh_slope(x, y))                                                      \
+    _(2, BINARY_RELU_SLOPE, relu_slope(x, y))                                                      \
     _(1, OF_UNARY + UNARY_NEG, -x)                                                                 \
     _(1, OF_UNARY + UNARY_SQRT, vsqrt(x))                                                          \
     _(1, OF_UNARY + UNARY_SQUARE, x * x)                                                           \

@@ -19,17 +19,16 @@ struct outer {
     enum binary slope; /* BINARY_COUNT for none */
 };
 
-/* As the binary kernels of these names. */
 INLINE vec through_slope(enum binary slope, vec x, vec y)
 {
     if (slope == BINARY_COUNT)
         return x;
     if (slope == BINARY_SIGMOID_SLOPE)
-        return x * (y * (1 - y));
+        return sigmoid_slope(x, y);
     if (slope == BINARY_RELU_SLOPE)
-        return blend(y > 0, x, splat(0));
+        return relu_slope(x, y);
     if (slope == BINARY_TANH_SLOPE)
-        return x * (1 - y * y);
+        return tanh_slope(x, y);
     return x * y;
 }
 

@@ -155,6 +155,22 @@ INLINE vec vsqrt(vec x)
 #endif
 }
 
+/* x through the slope of an activation whose value was y: the same bits in a product as alone. */
+INLINE vec sigmoid_slope(vec x, vec y)
+{
+    return x * (y * (1 - y));
+}
+
+INLINE vec tanh_slope(vec x, vec y)
+{
+    return x * (1 - y * y);
+}
+
+INLINE vec relu_slope(vec x, vec y)
+{
+    return blend(y > 0, x, splat(0));
+}
+
 /* NaN where either is NaN. */
 INLINE vec maximum(vec a, vec b)
 {
