@@ -85,7 +85,11 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
     struct record *r = resolve(w, who), *gradient, *m = NULL;
     if (!r || w.tape->failed || !given(w.tape, o, who))
         return false;
-    const struct sgd sgd = {o->rate, o->momentum, o->weight_decay, o->scale, o->nesterov};
+    const struct sgd sgd = {.rate = o->rate,
+                            .momentum = o->momentum,
+                            .weight_decay = o->weight_decay,
+                            .scale = o->scale,
+                            .nesterov = o->nesterov};
     const double options[] = {sgd.rate, sgd.momentum, sgd.weight_decay, sgd.scale};
     const bool moves = sgd.momentum != 0.0;
     ag_tape *tape = w.tape;
@@ -116,20 +120,21 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
     struct record *r = resolve(w, who), *gradient, *first, *second;
     if (!r || w.tape->failed || !given(w.tape, o, who))
         return false;
+    ag_tape *tape = w.tape;
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
     if (!(gradient = beside(w, r, g, who, "gradient")) ||
         !(first = state_beside(w, r, m, NULL, who, "first moment")) ||
         !(second = state_beside(w, r, v, first, who, "second moment")) ||
-        !all_finite(w.tape, who, options, sizeof options / sizeof *options))
+        !all_finite(tape, who, options, sizeof options / sizeof *options))
         return false;
     if (o->step < 1) {
-        ag_fail(w.tape, "update_adam: steps count from 1");
+        ag_fail(tape, "update_adam: steps count from 1");
         return false;
     }
-    if (!can_change(w, r, who) || !begin(w.tape, gradient, r))
+    if (!can_change(w, r, who) || !begin(tape, gradient, r))
         return false;
-    touch(w.tape, first);
-    touch(w.tape, second);
+    touch(tape, first);
+    touch(tape, second);
     const struct adam adam = {.rate = o->rate,
                               .beta1 = o->beta1,
                               .beta2 = o->beta2,
@@ -140,15 +145,15 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
                               .correction2 = 1.0 - pow(o->beta2, (double)o->step),
                               .decoupled = o->decoupled};
     size_t count = (size_t)r->count;
-    if (worth_sharing_elements(w.tape, count))
-        share_elements(w.tape, count, pass_share,
-                       &(struct pass){.kernels = w.tape->kernels,
+    if (worth_sharing_elements(tape, count))
+        share_elements(tape, count, pass_share,
+                       &(struct pass){.kernels = tape->kernels,
                                       .adam = &adam,
                                       .w = r->data,
                                       .g = gradient->data,
                                       .m = first->data,
                                       .v = second->data});
     else
-        w.tape->kernels->adam(count, r->data, gradient->data, first->data, second->data, &adam);
+        tape->kernels->adam(count, r->data, gradient->data, first->data, second->data, &adam);
     return true;
 }
