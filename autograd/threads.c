@@ -17,33 +17,31 @@
 
 enum { MOST_THREADS = 64, SPINS = 10000 };
 
-/* `left` is the parts left of a job, how many threads may take them, and its number: so that
- * whoever was late takes none of the next job's for the last's. The other fields may be read by who
- * has taken a part. */
+/* `left` is the parts left of a job and how many threads may take them. The other fields may be
+ * read by who has taken a part: until it is run, there is no other job. */
 struct job {
-    _Atomic uint64_t left;
+    _Atomic uint32_t left;
     atomic_size_t unfinished;
     part_function *run;
     void *context;
 };
 
-enum { THREADS = 24, NUMBER = 32 }; /* where they are in it */
+enum { THREADS = 24 }; /* where that is in it */
 
-static inline uint32_t parts_in(uint64_t left)
+static inline uint32_t parts_in(uint32_t left)
 {
     return left & ((1u << THREADS) - 1);
 }
 
-static inline int threads_in(uint64_t left)
+static inline bool may_take(uint32_t left, int thread)
 {
-    return left >> THREADS & 0xff;
+    return parts_in(left) && thread < (int)(left >> THREADS);
 }
 
 struct pool {
     struct job job;
-    uint32_t number; /* of the last job */
-    int threads;     /* with the caller */
-    pid_t owner;     /* the process that they are in: a fork leaves them behind */
+    int threads; /* with the caller */
+    pid_t owner; /* the process that they are in: a fork leaves them behind */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     atomic_int asleep;
@@ -68,10 +66,10 @@ static inline void relax(void)
 
 /* ---- Taking parts ---- */
 
-static void take_parts(struct job *job, uint32_t number, int thread)
+static void take_parts(struct job *job, int thread)
 {
-    uint64_t left = atomic_load(&job->left);
-    while (left >> NUMBER == number && parts_in(left) && thread < threads_in(left)) {
+    uint32_t left = atomic_load(&job->left);
+    while (may_take(left, thread)) {
         if (!atomic_compare_exchange_weak(&job->left, &left, left - 1))
             continue;
         job->run(job->context, parts_in(left) - 1, thread);
@@ -80,21 +78,21 @@ static void take_parts(struct job *job, uint32_t number, int thread)
     }
 }
 
-static uint32_t number_of(const struct pool *pool)
+static bool is_wanted(const struct pool *pool, int thread)
 {
-    return (uint32_t)(atomic_load(&pool->job.left) >> NUMBER);
+    return may_take(atomic_load(&pool->job.left), thread) || atomic_load(&pool->ends);
 }
 
-static void wait_for_job(struct pool *pool, uint32_t last)
+static void wait_for_parts(struct pool *pool, int thread)
 {
     for (int i = 0; i < SPINS; i++) {
-        if (number_of(pool) != last || atomic_load(&pool->ends))
+        if (is_wanted(pool, thread))
             return;
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->asleep, 1);
-    while (number_of(pool) == last && !atomic_load(&pool->ends))
+    while (!is_wanted(pool, thread))
         pthread_cond_wait(&pool->wake, &pool->mutex);
     atomic_fetch_sub(&pool->asleep, 1);
     pthread_mutex_unlock(&pool->mutex);
@@ -104,10 +102,9 @@ static void *work(void *context)
 {
     const struct member *member = context;
     struct pool *pool = member->pool;
-    for (uint32_t last = 0; !atomic_load(&pool->ends);) {
-        wait_for_job(pool, last);
-        last = number_of(pool);
-        take_parts(&pool->job, last, member->number);
+    while (!atomic_load(&pool->ends)) {
+        wait_for_parts(pool, member->number);
+        take_parts(&pool->job, member->number);
     }
     return NULL;
 }
@@ -218,10 +215,9 @@ void run_parts(ag_tape *tape, int threads, size_t parts, part_function *run, voi
     job->context = context;
     tape->sharing = true;
     atomic_store(&job->unfinished, parts);
-    atomic_store(&job->left,
-                 (uint64_t)++pool->number << NUMBER | (uint64_t)threads << THREADS | parts);
+    atomic_store(&job->left, (uint32_t)threads << THREADS | (uint32_t)parts);
     wake_all(pool);
-    take_parts(job, pool->number, 0);
+    take_parts(job, 0);
     while (atomic_load(&job->unfinished))
         sched_yield();
     tape->sharing = false;
