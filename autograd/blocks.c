@@ -43,14 +43,16 @@ static void run_sum(ag_tape *tape, const struct step *s, char *to, bool first)
     r->data = first || add ? to : tape->partial.at;
     (add ? r->op->forward_add : r->op->forward)(tape, r);
     if (!first && !add)
-        tape->kernels->binary[BINARY_ADD](1, (size_t)r->count, &(struct operand){to, 0, 1},
-                                          &(struct operand){r->data, 0, 1}, to);
+        pairwise(tape->kernels, BINARY_ADD, (size_t)r->count, to, r->data, to);
     r->data = s->data;
 }
 
 static void run_step(ag_tape *tape, const struct step *s, int64_t first, int64_t rows)
 {
-    cut(s, s->slot ? s->slot : s->data + (size_t)first * s->row_bytes, rows);
+    cut(s,
+        s->slot < 0 ? s->data + (size_t)first * s->row_bytes
+                    : tape->slots.at + (size_t)s->slot * tape->plan->slot_size,
+        rows);
     if (s->role == CUT)
         return;
     if (s->fused.last)
@@ -66,12 +68,14 @@ struct blocks {
     const struct step *step;
     uint32_t count;
     int64_t rows;
+    size_t partial_size;
     struct runner *runner; /* of threads but the first */
 };
 
-static char *sum_of_chunk(const struct step *s, int64_t chunk, size_t element)
+static char *sum_of_chunk(const struct blocks *b, const struct step *s, size_t chunk)
 {
-    return chunk ? s->sums + (size_t)((chunk - 1) * s->r->count) * element : s->data;
+    size_t bytes = aligned((size_t)s->r->count * element_size(b->tape));
+    return chunk ? b->tape->partial.at + b->partial_size + s->sums + (chunk - 1) * bytes : s->data;
 }
 
 static void run_chunk(void *context, size_t chunk, int thread)
@@ -86,8 +90,7 @@ static void run_chunk(void *context, size_t chunk, int thread)
         int64_t rows = end - first < ROWS ? end - first : ROWS;
         for (const struct step *s = step; s < last; s++)
             if (s->role == SUM_OF_ROWS)
-                run_sum(tape, s, sum_of_chunk(s, (int64_t)chunk, element_size(tape)),
-                        first == start);
+                run_sum(tape, s, sum_of_chunk(b, s, chunk), first == start);
             else
                 run_step(tape, s, first, rows);
     }
@@ -103,47 +106,49 @@ static void run_blocks(struct blocks *b, int threads)
             cut(s, s->data, b->rows);
             continue;
         }
-        struct operand sum = {s->data, 0, 1}, part = {s->sums, 0, 1};
-        for (size_t i = 1; i < chunks; i++) {
-            part.data = sum_of_chunk(s, (int64_t)i, element_size(tape));
-            tape->kernels->binary[BINARY_ADD](1, (size_t)s->r->count, &sum, &part, s->data);
-        }
+        for (size_t i = 1; i < chunks; i++)
+            pairwise(tape->kernels, BINARY_ADD, (size_t)s->r->count, s->data, sum_of_chunk(b, s, i),
+                     s->data);
     }
 }
 
 void run_sum_of_rows(ag_tape *tape, struct record *r)
 {
     struct step step[MAX_INPUTS + 1];
-    struct blocks b = {.tape = tape, .step = step, .rows = rows_of(tape, r)};
+    struct blocks b = {.tape = tape,
+                       .step = step,
+                       .rows = rows_of(tape, r),
+                       .partial_size = aligned((size_t)r->count * element_size(tape))};
     for (int k = 0; k < r->inputs; k++)
         if (is_cut(r, k) && (k == 0 || r->input[k] != r->input[0]))
             step[b.count++] = make_step(input_of(tape, r, k), CUT, b.rows, element_size(tape));
-    step[b.count] = make_step(r, SUM_OF_ROWS, b.rows, element_size(tape));
-    step[b.count++].sums = tape->partial.at + (size_t)r->count * element_size(tape);
+    step[b.count++] = make_step(r, SUM_OF_ROWS, b.rows, element_size(tape));
     run_blocks(&b, 1);
 }
 
 /* ---- Copies for other threads ---- */
 
-/* The next part of a runner's memory; where there is none yet, its size is counted. */
-static void *take(struct runner *runner, size_t size)
+/* The next part of memory; where there is none yet, its size is counted. */
+static void *take(char *memory, size_t *taken, size_t size)
 {
-    void *at = runner->memory.at ? runner->memory.at + runner->taken : NULL;
-    runner->taken += (size + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
+    void *at = memory ? memory + *taken : NULL;
+    *taken += aligned(size);
     return at;
 }
 
-static void lay_out(struct runner *runner, const ag_tape *tape)
+/* Returns how much memory it takes. */
+static size_t lay_out(struct runner *runner, const ag_tape *tape, char *memory)
 {
     const struct group *group = tape->plan;
-    runner->taken = 0;
-    runner->step = take(runner, group->count * sizeof *runner->step);
-    runner->loop = take(runner, group->count * sizeof *runner->loop);
-    runner->slots = take(runner, group->slots.size);
-    runner->tape.transient.at = take(runner, tape->transient.count * sizeof(struct record));
-    runner->tape.lasting.at = take(runner, tape->lasting.count * sizeof(struct record));
-    runner->tape.workspace.at = take(runner, tape->workspace.size);
-    runner->tape.partial.at = take(runner, group->partial_size);
+    size_t taken = 0;
+    runner->step = take(memory, &taken, group->count * sizeof *runner->step);
+    runner->loop = take(memory, &taken, group->count * sizeof *runner->loop);
+    runner->tape.transient.at = take(memory, &taken, tape->transient.count * sizeof(struct record));
+    runner->tape.lasting.at = take(memory, &taken, tape->lasting.count * sizeof(struct record));
+    runner->tape.slots.at = take(memory, &taken, tape->slots.size);
+    runner->tape.workspace.at = take(memory, &taken, tape->workspace.size);
+    runner->tape.partial.at = take(memory, &taken, group->partial_size);
+    return taken;
 }
 
 static bool is_transient(const ag_tape *tape, const struct record *r)
@@ -183,22 +188,17 @@ static bool copy_group(struct runner *runner, ag_tape *tape)
     if (runner->group == tape->groups)
         return true;
     runner->group = 0;
+    if (!scratch_try(tape, &runner->memory, lay_out(runner, tape, NULL)))
+        return false;
     runner->tape = *tape;
     runner->tape.pool = NULL;
     runner->tape.threads = 1;
-    struct scratch memory = runner->memory;
-    runner->memory.at = NULL;
-    lay_out(runner, tape);
-    runner->memory = memory;
-    if (!scratch_try(tape, &runner->memory, runner->taken))
-        return false;
-    lay_out(runner, tape);
+    lay_out(runner, tape, runner->memory.at);
     memcpy(runner->tape.transient.at, tape->transient.at,
            tape->transient.count * sizeof(struct record));
     memcpy(runner->tape.lasting.at, tape->lasting.at, tape->lasting.count * sizeof(struct record));
     for (uint32_t i = 0; i < group->count; i++)
         copy_step(runner, tape, i);
-    place_slots(runner->step, group->count, runner->slots, group->slot_size);
     runner->group = tape->groups;
     return true;
 }
@@ -259,13 +259,16 @@ static void run_group(ag_tape *tape)
         follow_inputs(tape);
     int threads = threads_for(tape, group->work);
     threads = threads > 1 ? copy_for(tape, threads) : 1;
-    run_blocks(&(struct blocks){tape, group->step, group->count, group->rows, group->runner},
+    run_blocks(&(struct blocks){tape, group->step, group->count, group->rows, group->partial_size,
+                                group->runner},
                threads);
     for (const struct step *s = group->step, *last = s + group->count; s < last; s++) {
-        if (s->slot)
+        if (s->slot >= 0)
             s->out->elided = tape->elided = true;
-        for (int i = 0; i < MOST_FUSED && s->fused_records[i]; i++)
-            s->fused_records[i]->elided = tape->elided = true;
+        for (struct record *x = s->out; x != s->r;) {
+            x = input_of(tape, x, 0); /* what was fused in turn */
+            x->elided = tape->elided = true;
+        }
     }
 }
 
@@ -294,28 +297,31 @@ void run_window(ag_tape *tape, uint32_t first, uint32_t end)
             run_record(tape, &tape->transient.at[i]);
 }
 
-static void swap_shadows(ag_tape *tape, const struct record *r)
+static void swap_shadow(struct record *leaf)
 {
-    for (int k = 0; k < r->inputs; k++) {
-        struct record *x = input_of(tape, r, k);
-        if (!x->shadow || x->clock <= tape->elided_clock || (k && r->input[k] == r->input[0]))
-            continue;
-        void *data = x->data;
-        x->data = x->shadow;
-        x->shadow = data;
-    }
+    void *data = leaf->data;
+    leaf->data = leaf->shadow;
+    leaf->shadow = data;
+}
+
+/* Of the leaves that were set since: to what elided records saw, or back. */
+static void swap_shadows(const ag_tape *tape, const struct records *records, uint32_t end)
+{
+    for (struct record *r = records->at + 1; r < records->at + end; r++)
+        if (r->shadow && r->clock > tape->elided_clock)
+            swap_shadow(r);
 }
 
 void settle(ag_tape *tape)
 {
-    for (uint32_t i = 1; tape->elided && i < tape->ran; i++) {
-        struct record *r = &tape->transient.at[i];
-        if (!r->elided)
-            continue;
-        swap_shadows(tape, r);
-        run_record(tape, r);
-        swap_shadows(tape, r);
-        r->elided = false;
+    if (!tape->elided)
+        return;
+    for (int back = 0; back < 2; back++) {
+        swap_shadows(tape, &tape->lasting, tape->lasting.count);
+        swap_shadows(tape, &tape->transient, tape->ran);
+        for (uint32_t i = 1; i < tape->ran && !back; i++)
+            if (tape->transient.at[i].elided)
+                run_record(tape, &tape->transient.at[i]);
     }
     tape->elided = false;
 }
@@ -329,19 +335,14 @@ void keep_shadow(ag_tape *tape, struct record *leaf, bool all)
         memcpy(leaf->shadow, leaf->data, (size_t)leaf->count * element_size(tape));
         return;
     }
-    void *data = leaf->data;
-    leaf->data = leaf->shadow;
-    leaf->shadow = data;
-    leaf->moved = !leaf->moved;
+    swap_shadow(leaf);
     tape->moved = true;
 }
 
 void start_storing(ag_tape *tape, struct record *r)
 {
-    if (r->elided || r->moved)
+    if (r->elided)
         settle(tape);
-    if (r->moved)
-        bring_home(tape, r);
     if (!r->pinned && tape->worth_blocks)
         tape->replan = true;
     r->pinned = true;
@@ -364,9 +365,6 @@ void blocks_free(ag_tape *tape)
         scratch_free(tape, &group->runner[i].memory);
     tape_realloc(tape, group->runner, (size_t)group->runners * sizeof *group->runner, 0);
     tape_realloc(tape, group->step, group->capacity * sizeof *group->step, 0);
-    scratch_free(tape, &group->slots);
-    scratch_free(tape, &group->sums);
-    arena_free(tape, &group->shadows);
     tape_realloc(tape, group, sizeof *group, 0);
 }
 
@@ -378,7 +376,8 @@ bool blocks_note(ag_tape *tape, struct record *r)
         return true;
     r->sums_chunks = r->sums_rows && rows_of(tape, r) > ROWS;
     if (r->sums_rows) /* a block's sum, and one for each chunk but the first */
-        return scratch_grow(tape, &tape->partial, size * (size_t)chunks_of(rows_of(tape, r)));
+        return scratch_grow(tape, &tape->partial,
+                            aligned(size) * (size_t)chunks_of(rows_of(tape, r)));
     r->worth_blocks = size >= WORTH;
     tape->worth_blocks |= r->worth_blocks;
     return true;

@@ -32,10 +32,8 @@ void *tape_realloc(ag_tape *tape, void *block, size_t old_size, size_t size)
 
 static void use_chunk(struct arena *arena, struct chunk *chunk)
 {
-    uintptr_t start =
-        ((uintptr_t)chunk + CHUNK_HEADER + KERNEL_ALIGN - 1) & ~(uintptr_t)(KERNEL_ALIGN - 1);
     arena->current = chunk;
-    arena->free = (char *)start;
+    arena->free = (char *)aligned((uintptr_t)chunk + CHUNK_HEADER);
     arena->end = (char *)chunk + chunk->size;
 }
 
@@ -102,10 +100,8 @@ bool scratch_try(ag_tape *tape, struct scratch *scratch, size_t size)
     if (!memory)
         return false;
     scratch_free(tape, scratch);
-    uintptr_t start = ((uintptr_t)memory + KERNEL_ALIGN - 1) & ~(uintptr_t)(KERNEL_ALIGN - 1);
-    *scratch = (struct scratch){.memory = memory,
-                                .at = memory + (start - (uintptr_t)memory),
-                                .size = size};
+    *scratch =
+        (struct scratch){.memory = memory, .at = (char *)aligned((uintptr_t)memory), .size = size};
     return true;
 }
 

@@ -1,7 +1,5 @@
 /* Planning what runs by blocks of rows: which records go together, what is fused in one pass, and
  * where values are kept that nobody reads afterwards. */
-#include <string.h>
-
 #include "blocks.h"
 
 enum { SLOTS = 8, REACH = 8 };
@@ -22,7 +20,7 @@ struct step make_step(struct record *r, enum role role, int64_t rows, size_t ele
                          .out = r,
                          .data = r->data,
                          .role = role,
-                         .number = -1,
+                         .slot = -1,
                          .row_count = r->count / rows,
                          .row_bytes = (size_t)(r->count / rows) * element,
                          .loop_rows = r->loop && role == ROW ? r->loop->dim[0] / rows : 0};
@@ -90,7 +88,7 @@ static bool place(ag_tape *tape, struct record *r)
         struct record *x = input_of(tape, r, k);
         if (role_of(tape, x) != OUTSIDE)
             continue;
-        if (!(is_cut(r, k)))
+        if (!is_cut(r, k))
             set_role(tape, x, WHOLE);
         else if (!add_step(tape, x, CUT))
             return false;
@@ -124,17 +122,16 @@ static bool is_inner(const struct record *x)
     return x->last_reader && x->last_reader != UINT32_MAX && !x->pinned;
 }
 
-/* Leaves that an elided record reads must have room beside them for the values they have now. */
+/* Leaves that an elided record reads must have room beside them for the values they have now.
+ * Inputs always do. */
 static bool shadow_operands(ag_tape *tape, const struct record *r)
 {
     for (int k = 0; k < r->inputs; k++) {
         struct record *x = input_of(tape, r, k);
-        if (!x->op->leaf || x->shadow)
+        if (!(r->input[k] & LASTING) || x->shadow)
             continue;
         x->shadow =
-            arena_allocate(tape,
-                           r->input[k] & LASTING ? &tape->lasting_arena : &tape->plan->shadows,
-                           (size_t)x->count * element_size(tape));
+            arena_allocate(tape, &tape->lasting_arena, (size_t)x->count * element_size(tape));
         if (!x->shadow)
             return false;
     }
@@ -197,13 +194,11 @@ static bool fuse(const ag_tape *tape, struct fusion *fused, const struct step *s
 static bool fuse_after(ag_tape *tape, struct step *s)
 {
     struct step all = *s, *last = s;
-    int fused = 0;
     for (struct step *next; (next = only_reader(tape, last, last->r)); last = next) {
         if (next->row_count != s->row_count || !fuse(tape, &all.fused, next))
             break;
         if (!shadow_operands(tape, last->r))
             return false;
-        all.fused_records[fused++] = last->r;
         last->role = FUSED;
     }
     if (last == s)
@@ -269,64 +264,29 @@ static void number_slots(ag_tape *tape)
             continue;
         used = slot == used ? used + 1 : used;
         tenant[slot] = index;
-        s->number = slot;
+        s->slot = slot;
         size_t size = s->row_bytes * ROWS;
         group->slot_size = size > group->slot_size ? size : group->slot_size;
     }
 }
 
-void place_slots(struct step *step, uint32_t count, char *slots, size_t slot_size)
-{
-    for (struct step *s = step, *end = s + count; s < end; s++)
-        s->slot = s->number < 0 ? NULL : slots + (size_t)s->number * slot_size;
-}
-
-/* Room for what the chunks sum. */
+/* Room for what the chunks sum, behind that for a block's part. */
 static bool place_sums(ag_tape *tape)
 {
     struct group *group = tape->plan;
-    size_t chunks = (size_t)chunks_of(group->rows), size = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass && !scratch_grow(tape, &group->sums, size))
-            return false;
-        size = 0;
-        for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
-            if (s->role != SUM_OF_ROWS)
-                continue;
-            size_t bytes = (size_t)s->r->count * element_size(tape);
-            s->sums = pass && chunks > 1 ? group->sums.at + size : NULL;
-            size += (chunks - 1) * bytes;
-            group->partial_size = bytes > group->partial_size ? bytes : group->partial_size;
-        }
+    size_t size = 0;
+    for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
+        if (s->role != SUM_OF_ROWS)
+            continue;
+        size_t bytes = aligned((size_t)s->r->count * element_size(tape));
+        s->sums = size;
+        size += (size_t)(chunks_of(group->rows) - 1) * bytes;
+        group->partial_size = bytes > group->partial_size ? bytes : group->partial_size;
     }
-    return true;
+    return scratch_grow(tape, &tape->partial, group->partial_size + size);
 }
 
 /* ---- All of it ---- */
-
-void bring_home(ag_tape *tape, struct record *input)
-{
-    void *data = input->data;
-    input->data = memcpy(input->shadow, data, (size_t)input->count * element_size(tape));
-    input->shadow = data;
-    input->moved = false;
-    tape->moved = true;
-}
-
-/* While nothing is elided, no shadow is in use, but by an input that has changed places with it;
- * records that are yet to be repeated have them too. */
-static void clear_shadows(ag_tape *tape)
-{
-    uint32_t end =
-        tape->repeatable > tape->transient.count ? tape->repeatable : tape->transient.count;
-    for (uint32_t i = 1; i < end; i++) {
-        struct record *r = &tape->transient.at[i];
-        if (r->moved)
-            bring_home(tape, r);
-        r->shadow = NULL;
-    }
-    arena_rewind(&tape->plan->shadows);
-}
 
 static double work_of(const ag_tape *tape, const struct record *r)
 {
@@ -339,8 +299,6 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
 {
     struct group *group = tape->plan;
     bool walked = false, done = true;
-    if (!tape->elided)
-        clear_shadows(tape);
     group->count = 0;
     group->rows = 0;
     group->slot_size = group->partial_size = 0;
@@ -361,9 +319,7 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
         find_readers(tape, first, end);
         done = fuse_all(tape);
         number_slots(tape);
-        done = done && scratch_grow(tape, &group->slots, SLOTS * group->slot_size);
-        if (done)
-            place_slots(group->step, group->count, group->slots.at, group->slot_size);
+        done = done && scratch_grow(tape, &tape->slots, SLOTS * group->slot_size);
     }
     if (!done || (group->rows && !place_sums(tape)))
         group->rows = group->end = 0;

@@ -116,10 +116,13 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
     if (tape->failed || !shape_check(tape, op->name, shape) || (!lasting && !stop_repeating(tape)))
         return 0;
     int64_t count = shape_count(&shape);
+    size_t size = (size_t)count * element_size(tape);
+    bool input = op->settable && !lasting;
     char *from = arena->free;
-    void *data = arena_allocate(tape, arena, (size_t)count * element_size(tape));
+    void *data = arena_allocate(tape, arena, size);
+    void *shadow = input && data ? arena_allocate(tape, arena, size) : NULL;
     const char *copy = name && data ? arena_string(tape, arena, name) : NULL;
-    if (!data || (name && !copy))
+    if (!data || (input && !shadow) || (name && !copy))
         return 0;
     struct record r = {.op = op,
                        .data = data,
@@ -128,6 +131,7 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
                        .name = copy,
                        .count = count,
                        .shape = shape,
+                       .shadow = shadow,
                        .clock = tape->clock,
                        .walk = tape->walking};
     if (lasting)
@@ -218,8 +222,7 @@ static ag_tensor append(struct call *call, char *from)
     r->role = 0;
     r->cut_operands = (uint8_t)cut;
     r->sums_rows = cut && sums_rows;
-    r->sums_chunks = r->worth_blocks = r->elided = r->pinned = r->moved = r->trainable = r->needed =
-        false;
+    r->sums_chunks = r->worth_blocks = r->elided = r->pinned = r->trainable = r->needed = false;
     r->name = NULL;
     r->attr = call->attr;
     r->attr.shape = NULL;

@@ -94,6 +94,7 @@ void ag_tape_free(ag_tape *tape)
     tape_realloc(tape, tape->lasting.at, tape->lasting.capacity * sizeof(struct record), 0);
     scratch_free(tape, &tape->workspace);
     scratch_free(tape, &tape->partial);
+    scratch_free(tape, &tape->slots);
     blocks_free(tape);
     tape->allocator(tape->allocator_context, tape, sizeof *tape, 0);
 }

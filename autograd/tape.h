@@ -61,7 +61,6 @@ struct record {
     int64_t count;
     ag_shape shape;
     void *shadow;      /* of a leaf: room for the values that elided records saw */
-    bool moved;        /* of an input that is not pinned: data lies where the shadow was */
     struct loop *loop; /* how operands are stepped through, where it isn't side by side */
     uint32_t gradient; /* during a backward walk: the gradient so far */
     uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
@@ -133,7 +132,8 @@ struct ag_tape {
     bool checking;            /* random records keep what they drew */
     bool tracing;             /* every record is searched for values that are not finite */
     struct scratch workspace; /* of the kernels */
-    struct scratch partial;   /* one block's part of a sum over rows */
+    struct scratch partial;   /* one block's part of a sum over rows, and the sums of chunks */
+    struct scratch slots;     /* blocks of what is elided */
     struct pool *pool;        /* the other threads, once there is work for them */
     int threads;              /* to use at most; 0: as many as there are cores */
     double least_shared;      /* nanoseconds of work that are worth sharing */
@@ -143,7 +143,7 @@ struct ag_tape {
     uint64_t elided_clock;    /* a leaf set after this has left its old values in its shadow */
     bool worth_blocks;        /* some record has rows enough */
     bool replan;              /* a record of the plan is to be stored from now on */
-    bool elided;              /* some record's values were not stored */
+    bool elided;              /* some record's values may not be stored */
     bool moved;               /* an input's values are elsewhere than when it was planned */
     size_t bytes;
     ag_allocator *allocator;
@@ -169,10 +169,16 @@ void scratch_free(ag_tape *tape, struct scratch *scratch);
 COLD void *out_of_memory(ag_tape *tape, size_t size);              /* NULL, with the error */
 void *arena_grow(ag_tape *tape, struct arena *arena, size_t size); /* for the next alone */
 
+/* The next multiple of KERNEL_ALIGN. */
+static inline size_t aligned(size_t size)
+{
+    return (size + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
+}
+
 /* Aligned to KERNEL_ALIGN, not cleared; NULL with the error. */
 static inline void *arena_allocate(ag_tape *tape, struct arena *arena, size_t size)
 {
-    size = (size + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
+    size = aligned(size);
     if (size > (size_t)(arena->end - arena->free))
         return arena_grow(tape, arena, size);
     void *block = arena->free;
