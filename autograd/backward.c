@@ -3,15 +3,11 @@
  * and can be differentiated again. */
 #include "ops/ops.h"
 
-static void clear_marks(ag_tape *tape)
+static void clear_marks(const struct records *records)
 {
-    for (uint32_t i = 1; i < tape->lasting.count; i++) {
-        tape->lasting.at[i].needed = false;
-        tape->lasting.at[i].gradient = 0;
-    }
-    for (uint32_t i = 1; i < tape->transient.count; i++) {
-        tape->transient.at[i].needed = false;
-        tape->transient.at[i].gradient = 0;
+    for (uint32_t i = 1; i < records->count; i++) {
+        records->at[i].needed = false;
+        records->at[i].gradient = 0;
     }
 }
 
@@ -42,7 +38,7 @@ static bool uses_changed(ag_tape *tape, uint32_t index, uint32_t first)
                 continue;
             char text[128];
             struct text e = {.at = text, .size = sizeof text};
-            expression(&e, NULL, tape, index, 60);
+            expression(&e, tape, index, 60);
             reject_tensor(handle(tape, input), "backward",
                           "call ag_backward before changing it, or ag_replay after",
                           "%s was changed after %s used it, so that its gradient would be wrong",
@@ -78,13 +74,10 @@ static void note(ag_tape *tape, uint32_t y, uint32_t target, uint32_t gradient)
 {
     struct notes *notes = &tape->notes;
     if (notes->count == notes->capacity) {
-        uint32_t capacity = notes->capacity ? 2 * notes->capacity : 64;
-        struct note *at =
-            tape_realloc(tape, notes->at, notes->capacity * sizeof *at, capacity * sizeof *at);
+        struct note *at = tape_grow(tape, notes->at, &notes->capacity, sizeof *at);
         if (!at)
             return;
         notes->at = at;
-        notes->capacity = capacity;
     }
     notes->at[notes->count++] =
         (struct note){tape->walking, y, target, gradient, tape->transient.count};
@@ -117,10 +110,9 @@ static bool can_start(ag_tensor y, const char *who)
         return false;
     if (r->count == 1)
         return true;
-    char shape[SHAPE_TEXT];
-    shape_print(shape, sizeof shape, &r->shape);
     reject_tensor(y, who, "take its mean or its sum first",
-                  "only a single number has a gradient here, but this tensor's shape is %s", shape);
+                  "only a single number has a gradient here, but this tensor's shape is %s",
+                  shape_words(&r->shape).at);
     return false;
 }
 
@@ -145,7 +137,8 @@ static bool find_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_t
 {
     if (!can_start(y, "gradients"))
         return false;
-    clear_marks(y.tape);
+    clear_marks(&y.tape->lasting);
+    clear_marks(&y.tape->transient);
     for (size_t i = 0; i < count; i++) {
         struct record *x = wrt[i].tape == y.tape ? resolve(wrt[i], "gradients") : NULL;
         if (!x) {
@@ -204,7 +197,8 @@ static bool walk_for_parameters(ag_tensor y)
 {
     ag_tape *tape = y.tape;
     uint32_t first = tape->transient.count;
-    clear_marks(tape);
+    clear_marks(&tape->lasting);
+    clear_marks(&tape->transient);
     for (uint32_t i = 1; i < tape->lasting.count; i++)
         tape->lasting.at[i].needed = tape->lasting.at[i].trainable;
     if (!walk_from(y))
@@ -245,10 +239,9 @@ ag_tensor ag_gradient(ag_tensor parameter)
     if (has_gradient(parameter, r))
         return handle(parameter.tape, r->result);
     if (r)
-        reject_tensor(
-            parameter, "gradient", "",
-            "%s has none: ag_backward was not called since the last reset, its tensor did "
-            "not depend on it, or it is not a trainable parameter",
-            *ag_name_of(parameter) ? ag_name_of(parameter) : "this tensor");
+        reject_tensor(parameter, "gradient", "",
+                      "%s has none: ag_backward was not called since the last reset, its tensor "
+                      "did not depend on it, or it is not a trainable parameter",
+                      *ag_name_of(parameter) ? ag_name_of(parameter) : "this tensor");
     return (ag_tensor){.tape = parameter.tape};
 }

@@ -143,18 +143,22 @@ static void print_style(const struct graph *g, uint32_t index, const struct reco
     fputs(style, g->out);
 }
 
+/* Nodes are p1, p2, ... of what lasts, and r1, r2, ... of records. */
+static char letter_of(uint32_t index)
+{
+    return index & LASTING ? 'p' : 'r';
+}
+
 static void print_node(const struct graph *g, uint32_t index)
 {
     const struct record *r = record_at(g->tape, index);
-    char name[NAME], shape[SHAPE_TEXT];
-    struct text text = {.at = name, .size = sizeof name, .unicode = true};
-    *name = '\0';
+    char name[NAME] = "";
+    struct text text = {.at = name, .size = sizeof name, .labels = &g->labels};
     if (r->op->leaf || r->name)
-        expression(&text, &g->labels, g->tape, index, 24);
+        expression(&text, g->tape, index, 24);
     else
-        add_label(&text, &g->labels, g->tape, index, 0);
-    shape_print(shape, sizeof shape, &r->shape);
-    fprintf(g->out, "    %s%u [label=<", index & LASTING ? "p" : "r", index & ~LASTING);
+        add_label(&text, g->tape, index, 0);
+    fprintf(g->out, "    %c%u [label=<", letter_of(index), index & ~LASTING);
     const char *title = r->op->leaf ? name : r->op->name;
     print_escaped(g->out, title, strlen(title));
     if (!r->op->leaf && *name) {
@@ -169,8 +173,8 @@ static void print_node(const struct graph *g, uint32_t index)
 
 static void print_dotted(const struct graph *g, uint32_t from, uint32_t to)
 {
-    fprintf(g->out, "    %s%u -> r%u [style=dotted, penwidth=1.6, color=\"#b97f00\"];\n",
-            from & LASTING ? "p" : "r", from & ~LASTING, to);
+    fprintf(g->out, "    %c%u -> r%u [style=dotted, penwidth=1.6, color=\"#b97f00\"];\n",
+            letter_of(from), from & ~LASTING, to);
 }
 
 /* A walk starts from 1, which its first record mostly leaves out of the product. */
@@ -189,34 +193,27 @@ static void print_edges(const struct graph *g, uint32_t index)
         print_dotted(g, g->tape->notes.at[note - 1].y, index);
     if (starts_from_seed(g, index))
         print_dotted(g, index - 1, index);
-    for (int k = 0; k < r->inputs; k++) {
-        char shape[SHAPE_TEXT];
-        shape_print(shape, sizeof shape, &input_of(g->tape, r, k)->shape);
-        fprintf(g->out, "    %s%u -> r%u [label=\" %s\"%s];\n", r->input[k] & LASTING ? "p" : "r",
-                r->input[k] & ~LASTING, index, shape,
+    for (int k = 0; k < r->inputs; k++)
+        fprintf(g->out, "    %c%u -> r%u [label=\" %s\"%s];\n", letter_of(r->input[k]),
+                r->input[k] & ~LASTING, index, shape_words(&input_of(g->tape, r, k)->shape).at,
                 r->walk ? ", style=dashed, color=\"#b97f00\"" : "");
-    }
 }
 
-/* Opens the cluster of a layer; Graphviz puts together what clusters of one name hold. */
-static void open_layer(const struct graph *g, uint32_t layer)
+/* In the cluster of its layer; Graphviz puts together what clusters of one name hold. */
+static void print_in_layer(const struct graph *g, uint32_t index, uint32_t layer)
 {
-    const char *start;
-    if (!layer)
+    if (!layer) {
+        print_node(g, index);
         return;
+    }
+    const char *start;
     size_t length = layer_name(&g->tape->lasting.at[layer], &start);
     fprintf(g->out, "  subgraph cluster_%u { label=<%s", layer,
             strspn(start, "0123456789") >= length ? "layer " : "");
     print_escaped(g->out, start, length);
     fputs(">; style=rounded; color=\"#999999\"; fontcolor=\"#787878\";\n", g->out);
-}
-
-static void print_in_layer(const struct graph *g, uint32_t index, uint32_t layer)
-{
-    open_layer(g, layer);
     print_node(g, index);
-    if (layer)
-        fputs("  }\n", g->out);
+    fputs("  }\n", g->out);
 }
 
 /* Finds the layers, and which parameters and buffers the graph shows at all. */
@@ -263,7 +260,7 @@ bool ag_dot(ag_tape *tape, FILE *out, bool backward)
     if (!tape || tape->failed || !can_write(tape, out, "dot"))
         return false;
     struct graph g = {.tape = tape, .out = out, .backward = backward};
-    if (!labels_make(&g.labels, tape))
+    if (!labels_make(&g.labels, tape, true))
         return false;
     size_t size = (g.labels.count + tape->lasting.count) * sizeof *g.layer;
     g.layer = tape_realloc(tape, NULL, 0, size);

@@ -1,6 +1,5 @@
 /* The tape in words: the forward pass and each backward walk, a formula a line. */
 #include <math.h>
-#include <string.h>
 #include <time.h>
 
 #include "labels.h"
@@ -8,19 +7,14 @@
 
 enum { LEFT_WIDTH = 14, RIGHT_WIDTH = 46, LINE = 256 };
 
+/* All lines are made twice: first to find how wide the columns are, then to be printed. */
 struct printer {
     ag_tape *tape;
     struct labels labels;
     FILE *out;
     unsigned what;
-    bool unicode;
+    bool measures;
     int left, right, shape; /* widths of the columns, in characters */
-};
-
-/* One line to be: a record, and the note that says whose gradient it is, if any. */
-struct line {
-    uint32_t index;
-    const struct note *note;
 };
 
 /* Characters, not bytes, of UTF-8. */
@@ -32,42 +26,15 @@ static int width_of(const char *text)
     return width;
 }
 
+static void widen(int *column, const char *text)
+{
+    int width = width_of(text);
+    *column = width > *column ? width : *column;
+}
+
 static void pad(FILE *out, const char *text, int width)
 {
     fprintf(out, "%s%*s", text, width > width_of(text) ? width - width_of(text) : 0, "");
-}
-
-static void left_side(const struct printer *p, struct line line, char *buffer)
-{
-    struct text text = {.at = buffer, .size = LINE, .unicode = p->unicode};
-    *buffer = '\0';
-    if (line.note)
-        add_gradient_label(&text, &p->labels, p->tape, line.note);
-    else
-        expression(&text, &p->labels, p->tape, line.index, LEFT_WIDTH);
-}
-
-/* The first tensor with this gradient gets its formula, any other a reference to the first. */
-static void right_side(const struct printer *p, struct line line, char *buffer)
-{
-    struct text text = {.at = buffer, .size = LINE, .unicode = p->unicode};
-    bool first = !line.note || p->labels.note[line.index] == line.note - p->tape->notes.at + 1;
-    *buffer = '\0';
-    if (first)
-        expression_of(&text, &p->labels, p->tape, line.index, RIGHT_WIDTH);
-    else
-        expression(&text, &p->labels, p->tape, line.index, RIGHT_WIDTH);
-}
-
-static void measure(struct printer *p, struct line line)
-{
-    char left[LINE], right[LINE], shape[SHAPE_TEXT];
-    left_side(p, line, left);
-    right_side(p, line, right);
-    shape_print(shape, sizeof shape, &record_at(p->tape, line.index)->shape);
-    p->left = width_of(left) > p->left ? width_of(left) : p->left;
-    p->right = width_of(right) > p->right ? width_of(right) : p->right;
-    p->shape = width_of(shape) > p->shape ? width_of(shape) : p->shape;
 }
 
 static void print_values(const struct printer *p, const struct record *r)
@@ -98,65 +65,75 @@ static double run_time(const struct printer *p, uint32_t index)
     return (double)(end.tv_sec - start.tv_sec) * 1e6 + (double)(end.tv_nsec - start.tv_nsec) * 1e-3;
 }
 
-static void print_cost(const struct printer *p, const struct record *r, struct line line)
-{
-    double bytes = r->op->view ? 0 : (double)r->count * (double)element_size(p->tape);
-    fprintf(p->out, " %10.2f %12.0f", run_time(p, line.index), bytes);
-}
-
 /* Which parameter or input a gradient belongs to, and how broadcasting multiplied it. */
-static void print_target(const struct printer *p, const struct record *r, const struct note *note)
+static void print_target(const struct printer *p, const struct record *r, uint32_t index)
 {
-    const struct record *target = record_at(p->tape, note->target);
-    char name[LINE], shape[SHAPE_TEXT];
-    struct text text = {.at = name, .size = sizeof name, .unicode = p->unicode};
-    if (!target->op->leaf)
+    const struct record *target = record_at(p->tape, index);
+    char name[LINE];
+    struct text text = {.at = name, .size = sizeof name, .labels = &p->labels};
+    expression(&text, p->tape, index, LEFT_WIDTH);
+    fprintf(p->out, "  %s %s %s", p->labels.unicode ? "←" : "<-", name,
+            shape_words(&target->shape).at);
+    if (r->op != &sum_op || !r->walk)
         return;
-    shape_print(shape, sizeof shape, &target->shape);
-    expression(&text, &p->labels, p->tape, note->target, LEFT_WIDTH);
-    fprintf(p->out, "  %s %s %s", p->unicode ? "←" : "<-", name, shape);
-    if (!strcmp(r->op->name, "sum") && r->walk)
-        fprintf(p->out, ", broadcast over %lld %s",
-                (long long)(input_of(p->tape, r, 0)->count / r->count),
-                input_of(p->tape, r, 0)->shape.rank == 2 && r->attr.axes == 1u ? "rows"
-                                                                               : "elements");
+    const struct record *x = input_of(p->tape, r, 0);
+    bool rows = x->shape.rank == 2 && r->attr.axes == 1u;
+    fprintf(p->out, ", broadcast over %lld %s", (long long)(x->count / r->count),
+            rows ? "rows" : "elements");
 }
 
-static void print(struct printer *p, struct line line)
+/* One line: a record, and the note that says whose gradient it is, if any. The first tensor with
+ * this gradient gets its formula, any other a reference to the first. */
+static void line(struct printer *p, uint32_t index, const struct note *note)
 {
-    const struct record *r = record_at(p->tape, line.index);
-    char left[LINE], right[LINE], shape[SHAPE_TEXT];
-    left_side(p, line, left);
-    right_side(p, line, right);
-    shape_print(shape, sizeof shape, &r->shape);
+    const struct record *r = record_at(p->tape, index);
+    const struct shape_words shape = shape_words(&r->shape);
+    char left[LINE] = "", right[LINE] = "";
+    struct text name = {.at = left, .size = sizeof left, .labels = &p->labels};
+    struct text formula = {.at = right, .size = sizeof right, .labels = &p->labels};
+    if (note)
+        add_gradient_label(&name, p->tape, note);
+    else
+        expression(&name, p->tape, index, LEFT_WIDTH);
+    bool first = !note || p->labels.note[index] == note - p->tape->notes.at + 1;
+    (first ? expression_of : expression)(&formula, p->tape, index, RIGHT_WIDTH);
+    if (p->measures) {
+        widen(&p->left, left);
+        widen(&p->right, right);
+        widen(&p->shape, shape.at);
+        return;
+    }
+    bool of_leaf = note && record_at(p->tape, note->target)->op->leaf;
     fputs("  ", p->out);
     pad(p->out, left, p->left);
     fputs(" = ", p->out);
     pad(p->out, right, p->right);
     fputs("  ", p->out);
-    bool more = p->what || (line.note && record_at(p->tape, line.note->target)->op->leaf);
-    pad(p->out, shape, more ? p->shape : 0);
+    pad(p->out, shape.at, p->what || of_leaf ? p->shape : 0);
     if (p->what & AG_EXPLAIN_VALUES)
         print_values(p, r);
     if (p->what & AG_EXPLAIN_COST)
-        print_cost(p, r, line);
-    if (line.note)
-        print_target(p, r, line.note);
+        fprintf(p->out, " %10.2f %12.0f", run_time(p, index),
+                r->op->view ? 0 : (double)r->count * (double)element_size(p->tape));
+    if (of_leaf)
+        print_target(p, r, note->target);
     fputc('\n', p->out);
 }
 
 /* walk: the backward walk that begins, or 0 where the user's own records do. */
-static void print_heading(struct printer *p, uint32_t walk)
+static void heading(const struct printer *p, uint32_t walk)
 {
-    char heading[LINE] = "forward";
-    struct text text = {.at = heading, .size = sizeof heading, .unicode = p->unicode};
+    char what[LINE] = "forward";
+    struct text text = {.at = what, .size = sizeof what, .labels = &p->labels};
+    if (p->measures)
+        return;
     for (uint32_t i = 0; walk && i < p->labels.notes; i++)
         if (p->tape->notes.at[i].walk == walk) {
             text_add(&text, "backward from ");
-            expression(&text, &p->labels, p->tape, p->tape->notes.at[i].y, LEFT_WIDTH);
+            expression(&text, p->tape, p->tape->notes.at[i].y, LEFT_WIDTH);
             break;
         }
-    pad(p->out, heading, p->left + p->right + 7);
+    pad(p->out, what, p->left + p->right + 7);
     pad(p->out, "shape", p->what ? p->shape : 0);
     if (p->what & AG_EXPLAIN_VALUES)
         fprintf(p->out, " %10s %10s %10s %5s %5s", "min", "mean", "max", "NaN", "Inf");
@@ -165,61 +142,49 @@ static void print_heading(struct printer *p, uint32_t walk)
     fputc('\n', p->out);
 }
 
-static void each_note(struct printer *p, uint32_t index,
-                      void (*visit)(struct printer *, struct line))
-{
-    for (uint32_t n = p->labels.note[index]; n; n = p->labels.twin[n - 1])
-        visit(p, (struct line){index, &p->tape->notes.at[n - 1]});
-}
-
 /* Gradients of this walk that are tensors from before it, such as exp(x) when it is d exp(x)/dx. */
-static void each_borrowed(struct printer *p, uint32_t walk, uint32_t *next,
-                          void (*visit)(struct printer *, struct line))
+static void borrowed_lines(struct printer *p, uint32_t walk, uint32_t *next)
 {
     for (; *next < p->labels.notes && p->tape->notes.at[*next].walk <= walk; ++*next) {
         const struct note *note = &p->tape->notes.at[*next];
         if (p->tape->transient.at[note->gradient].walk != walk)
-            visit(p, (struct line){note->gradient, note});
+            line(p, note->gradient, note);
     }
 }
 
-/* Visits the lines in order; heading, if not NULL, is called where a pass begins. */
-static void each_line(struct printer *p, void (*visit)(struct printer *, struct line),
-                      void (*heading)(struct printer *, uint32_t))
+static void all_lines(struct printer *p)
 {
-    uint32_t walk = UINT32_MAX, next_note = 0;
+    const struct record *last = NULL;
+    uint32_t next_note = 0;
     for (uint32_t i = 1; i < p->labels.count; i++) {
         const struct record *r = &p->tape->transient.at[i];
         if (!r->walk && r->op->leaf)
             continue;
-        if (r->walk != walk) {
-            if (walk && walk != UINT32_MAX)
-                each_borrowed(p, walk, &next_note, visit);
-            walk = r->walk;
-            if (heading)
-                heading(p, walk);
+        if (!last || r->walk != last->walk) {
+            borrowed_lines(p, last ? last->walk : 0, &next_note);
+            heading(p, r->walk);
         }
-        if (p->labels.note[i])
-            each_note(p, i, visit);
-        else if (p->labels.letter[i] || (r->name && !r->op->leaf))
-            visit(p, (struct line){i, NULL});
+        last = r;
+        for (uint32_t n = p->labels.note[i]; n; n = p->labels.twin[n - 1])
+            line(p, i, &p->tape->notes.at[n - 1]);
+        if (!p->labels.note[i] && (p->labels.letter[i] || (r->name && !r->op->leaf)))
+            line(p, i, NULL);
     }
-    if (walk && walk != UINT32_MAX)
-        each_borrowed(p, walk, &next_note, visit);
+    borrowed_lines(p, last ? last->walk : 0, &next_note);
 }
 
 bool ag_explain(ag_tape *tape, FILE *out, unsigned what)
 {
     if (!tape || tape->failed || !can_write(tape, out, "explain"))
         return false;
-    struct printer p = {
-        .tape = tape, .out = out, .what = what, .unicode = locale_is_unicode(), .shape = 5};
-    if (!labels_make(&p.labels, tape))
+    struct printer p = {.tape = tape, .out = out, .what = what, .measures = true, .shape = 5};
+    if (!labels_make(&p.labels, tape, locale_is_unicode()))
         return false;
     run_pending(tape);
     settle(tape);
-    each_line(&p, measure, NULL);
-    each_line(&p, print, print_heading);
+    all_lines(&p);
+    p.measures = false;
+    all_lines(&p);
     labels_free(&p.labels, tape);
     return !tape->failed;
 }

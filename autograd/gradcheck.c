@@ -26,16 +26,6 @@ static double central_difference(ag_tensor y, double *p)
     return (y_above - y_below) / (above - below);
 }
 
-static ag_shape index_of(int64_t element, ag_shape shape)
-{
-    ag_shape index = shape;
-    for (int i = shape.rank - 1; i >= 0; i--) {
-        index.dim[i] = element % shape.dim[i];
-        element /= shape.dim[i];
-    }
-    return index;
-}
-
 /* Checks every element of one parameter; returns whether any gradient of it is not zero. */
 static bool check_parameter(ag_tensor y, ag_tensor parameter, ag_gradcheck_report *worst)
 {
@@ -49,7 +39,7 @@ static bool check_parameter(ag_tensor y, ag_tensor parameter, ag_gradcheck_repor
         any = any || analytic != 0.0 || numeric != 0.0;
         if (error > worst->error || !isfinite(error) || !worst->name)
             *worst = (ag_gradcheck_report){
-                p->name ? p->name : "", i, index_of(i, p->shape), analytic, numeric, error};
+                p->name ? p->name : "", i, position_of(i, &p->shape), analytic, numeric, error};
         if (!isfinite(error))
             return any;
     }

@@ -75,22 +75,22 @@ static void mark_lines(struct labels *labels, const ag_tape *tape)
     }
 }
 
-static uint32_t *zeros(ag_tape *tape, size_t count)
+static size_t size_of(const struct labels *labels)
 {
-    uint32_t *block = tape_realloc(tape, NULL, 0, count * sizeof *block);
-    return block ? memset(block, 0, count * sizeof *block) : NULL;
+    return (2 * (size_t)labels->count + labels->notes) * sizeof *labels->note;
 }
 
-bool labels_make(struct labels *labels, ag_tape *tape)
+bool labels_make(struct labels *labels, ag_tape *tape, bool unicode)
 {
-    *labels = (struct labels){.count = tape->transient.count, .notes = tape->notes.count};
-    labels->note = zeros(tape, labels->count);
-    labels->letter = zeros(tape, labels->count);
-    labels->twin = zeros(tape, labels->notes + 1);
-    if (!labels->note || !labels->letter || !labels->twin) {
-        labels_free(labels, tape);
+    *labels = (struct labels){.count = tape->transient.count,
+                              .notes = tape->notes.count,
+                              .unicode = unicode};
+    labels->note = tape_realloc(tape, NULL, 0, size_of(labels));
+    if (!labels->note)
         return false;
-    }
+    memset(labels->note, 0, size_of(labels));
+    labels->letter = labels->note + labels->count;
+    labels->twin = labels->letter + labels->count;
     label_gradients(labels, tape);
     mark_lines(labels, tape);
     number_letters(labels, tape);
@@ -99,30 +99,25 @@ bool labels_make(struct labels *labels, ag_tape *tape)
 
 void labels_free(struct labels *labels, ag_tape *tape)
 {
-    uint32_t *blocks[] = {labels->note, labels->letter, labels->twin};
-    size_t counts[] = {labels->count, labels->count, labels->notes + 1};
-    for (size_t i = 0; i < 3; i++)
-        if (blocks[i])
-            tape_realloc(tape, blocks[i], counts[i] * sizeof *blocks[i], 0);
+    tape_realloc(tape, labels->note, size_of(labels), 0);
 }
 
 /* The name of y or of a target: in parentheses where it is a gradient itself. */
-static void add_variable(struct text *text, const struct labels *labels, const ag_tape *tape,
-                         uint32_t index)
+static void add_variable(struct text *text, const ag_tape *tape, uint32_t index)
 {
-    bool gradient = !(index & LASTING) && labels->note[index] && !record_at(tape, index)->name;
+    bool gradient =
+        !(index & LASTING) && text->labels->note[index] && !record_at(tape, index)->name;
     text_add(text, gradient ? "(" : "");
-    expression(text, labels, tape, index, 24);
+    expression(text, tape, index, 24);
     text_add(text, gradient ? ")" : "");
 }
 
-void add_gradient_label(struct text *text, const struct labels *labels, const ag_tape *tape,
-                        const struct note *note)
+void add_gradient_label(struct text *text, const ag_tape *tape, const struct note *note)
 {
     text_add(text, "d");
-    add_variable(text, labels, tape, note->y);
+    add_variable(text, tape, note->y);
     text_add(text, "/d");
-    add_variable(text, labels, tape, note->target);
+    add_variable(text, tape, note->target);
 }
 
 /* Of several tensors that have this gradient, the one that the walk had come to when it made the
@@ -136,14 +131,14 @@ static const struct note *note_for(const struct labels *labels, const ag_tape *t
     return &tape->notes.at[n - 1];
 }
 
-bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
-               uint32_t reader)
+bool add_label(struct text *text, const ag_tape *tape, uint32_t index, uint32_t reader)
 {
+    const struct labels *labels = text->labels;
     if (!labels || index & LASTING || index >= labels->count)
         return false;
     uint32_t letter = labels->letter[index];
     if (labels->note[index])
-        add_gradient_label(text, labels, tape, note_for(labels, tape, index, reader));
+        add_gradient_label(text, tape, note_for(labels, tape, index, reader));
     else if (letter > 26)
         text_add(text, "%c%u", 'A' + (int)((letter - 1) % 26), (letter - 1) / 26);
     else if (letter)

@@ -30,6 +30,15 @@ void *tape_realloc(ag_tape *tape, void *block, size_t old_size, size_t size)
     return result || !size ? result : out_of_memory(tape, size);
 }
 
+void *tape_grow(ag_tape *tape, void *array, uint32_t *capacity, size_t element)
+{
+    uint32_t more = *capacity ? 2 * *capacity : 64;
+    void *result = tape_realloc(tape, array, *capacity * element, more * element);
+    if (result)
+        *capacity = more;
+    return result;
+}
+
 static void use_chunk(struct arena *arena, struct chunk *chunk)
 {
     arena->current = chunk;

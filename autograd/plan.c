@@ -43,13 +43,10 @@ static bool add_step(ag_tape *tape, struct record *r, enum role role)
 {
     struct group *group = tape->plan;
     if (group->count == group->capacity) {
-        uint32_t capacity = group->capacity ? 2 * group->capacity : 64;
-        struct step *step = tape_realloc(tape, group->step, group->capacity * sizeof *step,
-                                         capacity * sizeof *step);
+        struct step *step = tape_grow(tape, group->step, &group->capacity, sizeof *step);
         if (!step)
             return false;
         group->step = step;
-        group->capacity = capacity;
     }
     group->step[group->count++] = make_step(r, role, group->rows, element_size(tape));
     set_role(tape, r, role);

@@ -1,6 +1,5 @@
 /* Tensors printed as NumPy prints arrays: long axes abridged to their first and last elements,
  * columns aligned. */
-
 #include "tape.h"
 
 enum { EDGE = 3, DIGITS = 6, NUMBER = 32 };
@@ -78,13 +77,11 @@ bool can_write(ag_tape *tape, const FILE *out, const char *who)
 
 void ag_print(ag_tensor x, FILE *out)
 {
-    char shape[SHAPE_TEXT];
     struct printing p = {.tape = x.tape, .r = computed(x, "print"), .out = out};
     if (!p.r || !can_write(x.tape, out, "print"))
         return;
-    shape_print(shape, sizeof shape, &p.r->shape);
-    fprintf(out, "%s%s%s %s\n", p.r->name ? p.r->name : "", p.r->name ? " " : "", shape,
-            x.tape->dtype == AG_F32 ? "float32" : "float64");
+    fprintf(out, "%s%s%s %s\n", p.r->name ? p.r->name : "", p.r->name ? " " : "",
+            shape_words(&p.r->shape).at, x.tape->dtype == AG_F32 ? "float32" : "float64");
     measure(&p, 0, 0);
     print_axis(&p, 0, 0);
     fputc('\n', out);

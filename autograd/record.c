@@ -154,7 +154,7 @@ static ag_tensor after_error(ag_tape *tape)
 static void complain_of(ag_tape *tape, const char *who, const ag_tensor *x, size_t inputs,
                         size_t bad, const char *why)
 {
-    char lines[ERROR_SIZE / 2] = "", shape[SHAPE_TEXT];
+    char lines[ERROR_SIZE / 2] = "";
     struct text text = {.at = lines, .size = sizeof lines};
     for (size_t i = 0; i < inputs; i++) {
         text_add(&text, "\n    operand %zu  ", i + 1);
@@ -162,9 +162,9 @@ static void complain_of(ag_tape *tape, const char *who, const ag_tensor *x, size
             text_add(&text, "not a tensor");
             continue;
         }
-        shape_print(shape, sizeof shape, &find(x[i])->shape);
-        expression(&text, NULL, x[i].tape, x[i].index, 48);
-        text_add(&text, "   %s %s%s", shape, x[i].tape->dtype == AG_F32 ? "float32" : "float64",
+        expression(&text, x[i].tape, x[i].index, 48);
+        text_add(&text, "   %s %s%s", shape_words(&find(x[i])->shape).at,
+                 x[i].tape->dtype == AG_F32 ? "float32" : "float64",
                  x[i].tape == tape ? "" : ", on another tape");
     }
     ag_fail(tape, "%s: operand %zu of %zu %s%s", who, bad + 1, inputs, why, lines);
@@ -265,8 +265,7 @@ static ag_tensor record_call(const struct op *op, const ag_tensor *x, int inputs
     if (op->shape && !op->shape(&call))
         return handle(tape, 0);
     ag_tensor y = append(&call, from);
-    if (call.loop && y.index && call.shape.rank == 2 && call.shape.dim[0] == call.shape.dim[1] &&
-        !tape->walking)
+    if (op->broadcasts && call.loop && y.index && !tape->walking)
         look_for_outer(y); /* last of all: who is warned may use the tape */
     return y;
 }

@@ -13,25 +13,13 @@ static int64_t nonfinite_element(const ag_tape *tape, const struct record *r)
     return -1;
 }
 
-static void add_position(struct text *text, int64_t element, const ag_shape *shape)
-{
-    ag_shape index = *shape;
-    char position[SHAPE_TEXT];
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        index.dim[i] = element % shape->dim[i];
-        element /= shape->dim[i];
-    }
-    shape_print(position, sizeof position, &index);
-    text_add(text, "%s", position);
-}
-
 /* An operand's value where the result went wrong, if it has the result's shape; else its range. */
 static void add_operand(struct text *text, const ag_tape *tape, const struct record *x,
                         uint32_t index, const struct record *r, int64_t element)
 {
     double low = (double)INFINITY, high = -(double)INFINITY;
     text_add(text, "\n    where  ");
-    expression(text, NULL, tape, index, 48);
+    expression(text, tape, index, 48);
     if (shape_equal(&x->shape, &r->shape)) {
         text_add(text, " is %g there", element_at(tape, x, element));
         return;
@@ -46,15 +34,13 @@ static void add_operand(struct text *text, const ag_tape *tape, const struct rec
 static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
 {
     const struct record *r = record_at(tape, index);
-    char buffer[ERROR_SIZE / 2], shape[SHAPE_TEXT];
+    char buffer[ERROR_SIZE / 2];
     struct text text = {.at = buffer, .size = sizeof buffer};
-    shape_print(shape, sizeof shape, &r->shape);
-    expression_of(&text, NULL, tape, index, 64);
-    text_add(&text, "   %s", shape);
-    if (r->shape.rank) {
-        text_add(&text, ", at ");
-        add_position(&text, element, &r->shape);
-    }
+    const ag_shape position = position_of(element, &r->shape);
+    expression_of(&text, tape, index, 64);
+    text_add(&text, "   %s", shape_words(&r->shape).at);
+    if (r->shape.rank)
+        text_add(&text, ", at %s", shape_words(&position).at);
     for (int k = 0; k < r->inputs; k++)
         add_operand(&text, tape, input_of(tape, r, k), r->input[k], r, element);
     ag_fail(tape, "trace: the first value that is not finite: %g, in the %s\n    in     %s",

@@ -10,21 +10,19 @@ bool shape_check(ag_tape *tape, const char *who, ag_shape shape)
         ag_fail(tape, "%s: a shape has 0 to %d dimensions, not %d", who, AG_MAX_RANK, shape.rank);
         return false;
     }
-    char text[SHAPE_TEXT];
     int64_t room = PTRDIFF_MAX / 16;
     for (int i = 0; i < shape.rank; i++) {
         if (shape.dim[i] < 1) {
-            shape_print(text, sizeof text, &shape);
             ag_fail(tape,
                     "%s: axis %d has size %lld; every size must be at least 1, but the shape asked "
                     "for is %s",
-                    who, i, (long long)shape.dim[i], text);
+                    who, i, (long long)shape.dim[i], shape_words(&shape).at);
             return false;
         }
         room /= shape.dim[i];
         if (!room) {
-            shape_print(text, sizeof text, &shape);
-            ag_fail(tape, "%s: shape %s has more elements than memory can hold", who, text);
+            ag_fail(tape, "%s: shape %s has more elements than memory can hold", who,
+                    shape_words(&shape).at);
             return false;
         }
     }
@@ -39,6 +37,23 @@ int shape_print(char *text, size_t size, const ag_shape *shape)
         text_add(&out, i ? ", %lld" : "%lld", (long long)shape->dim[i]);
     text_add(&out, shape->rank == 1 ? ",)" : ")");
     return (int)out.length;
+}
+
+struct shape_words shape_words(const ag_shape *shape)
+{
+    struct shape_words words;
+    shape_print(words.at, sizeof words.at, shape);
+    return words;
+}
+
+ag_shape position_of(int64_t element, const ag_shape *shape)
+{
+    ag_shape position = *shape;
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        position.dim[i] = element % shape->dim[i];
+        element /= shape->dim[i];
+    }
+    return position;
 }
 
 /* The size of axis `i` of the broadcast shape of rank `rank`: missing leading axes count as 1. */

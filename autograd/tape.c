@@ -24,17 +24,14 @@ static const struct kernels *kernels_for(ag_dtype dtype, const char *isa)
 
 bool grow_records(ag_tape *tape, struct records *records)
 {
-    uint32_t capacity = records->capacity ? 2 * records->capacity : 64;
-    if (capacity & LASTING) {
+    if (2 * records->capacity & LASTING) {
         ag_fail(tape, "the tape is full: %u records; ag_tape_reset makes room", records->count);
         return false;
     }
-    struct record *at =
-        tape_realloc(tape, records->at, records->capacity * sizeof *at, capacity * sizeof *at);
+    struct record *at = tape_grow(tape, records->at, &records->capacity, sizeof *at);
     if (!at)
         return false;
     records->at = at;
-    records->capacity = capacity;
     tape->replan = true; /* a plan points at records */
     return true;
 }

@@ -159,6 +159,10 @@ struct ag_tape {
 /* The one choke point: as realloc, NULL when out of memory. tape_realloc makes that the error. */
 void *tape_try(ag_tape *tape, void *block, size_t old_size, size_t size);
 void *tape_realloc(ag_tape *tape, void *block, size_t old_size, size_t size);
+
+/* An array in twice the room, and capacity with it; NULL with the error, and all stays. */
+void *tape_grow(ag_tape *tape, void *array, uint32_t *capacity, size_t element);
+
 void arena_rewind(struct arena *arena);
 void arena_free(ag_tape *tape, struct arena *arena);
 const char *arena_string(ag_tape *tape, struct arena *arena, const char *text);
@@ -360,30 +364,31 @@ static inline int64_t shape_count(const ag_shape *shape)
 
 bool shape_check(ag_tape *tape, const char *who, ag_shape shape); /* rank, sizes, overflow */
 int shape_print(char *text, size_t size, const ag_shape *shape);  /* "(64, 8)"; as snprintf */
+
+/* The same, to be printed in one expression: shape_words(&shape).at */
+struct shape_words {
+    char at[SHAPE_TEXT];
+};
+struct shape_words shape_words(const ag_shape *shape);
+
 bool shape_broadcast(const ag_shape *a, const ag_shape *b, ag_shape *result);
+
+/* Which element this is, row by row, as a position on each axis. */
+ag_shape position_of(int64_t element, const ag_shape *shape);
 
 /* Text that is cut, not overrun, at the end of its buffer. */
 struct text {
     char *at;
     size_t size, length;
-    bool unicode; /* else ASCII alone */
+    const struct labels *labels; /* what tensors without a name are called; or NULL */
 };
 
 void text_add(struct text *text, const char *format, ...) AG_PRINTF(2, 3);
 
-/* What a record is called where it has no name, in the formula of record `reader` (or 0); false:
- * write the expression that made it. */
-struct labels;
-bool add_label(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
-               uint32_t reader);
-
-/* Writes the expression that made a tensor, with names where they were given (labels may be NULL),
- * cut at about `width` characters. expression_of spells out the record itself even where it has a
- * name. */
-void expression(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
-                int width);
-void expression_of(struct text *text, const struct labels *labels, const ag_tape *tape,
-                   uint32_t index, int width);
+/* Writes the expression that made a tensor, with names where they were given, cut at about `width`
+ * characters. expression_of spells out the record itself even where it has a name. */
+void expression(struct text *text, const ag_tape *tape, uint32_t index, int width);
+void expression_of(struct text *text, const ag_tape *tape, uint32_t index, int width);
 
 void default_warning(void *context, const char *message);
 

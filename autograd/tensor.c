@@ -3,40 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ops/ops.h"
+#include "ops/define.h"
 
-static const struct op parameter_op = {
-    .name = "parameter",
-    .formula = "",
-    .precedence = CALL,
-    .leaf = true,
-    .settable = true,
-};
-static const struct op buffer_op = {
-    .name = "buffer",
-    .formula = "",
-    .precedence = CALL,
-    .leaf = true,
-    .settable = true,
-};
-static const struct op input_op = {
-    .name = "input",
-    .formula = "",
-    .precedence = CALL,
-    .leaf = true,
-    .settable = true,
-};
-static const struct op full_op = {
-    .name = "full",
-    .formula = "$p",
-    .precedence = CALL,
-    .leaf = true,
-};
-const struct op seed_op = {.name = "seed", .formula = "1", .precedence = CALL, .leaf = true};
+static const struct op parameter_op = {WRITTEN("parameter", 0, "", CALL), .leaf = true,
+                                       .settable = true};
+static const struct op buffer_op = {WRITTEN("buffer", 0, "", CALL), .leaf = true, .settable = true};
+static const struct op input_op = {WRITTEN("input", 0, "", CALL), .leaf = true, .settable = true};
+static const struct op full_op = {WRITTEN("full", 0, "$p", CALL), .leaf = true};
+const struct op seed_op = {WRITTEN("seed", 0, "1", CALL), .leaf = true};
 
-static const struct op *const table[] = {&parameter_op, &buffer_op, &input_op, &full_op, &seed_op};
-
-const struct op_list leaf_ops = {table, sizeof table / sizeof *table};
+OP_LIST(leaf_ops, &parameter_op, &buffer_op, &input_op, &full_op, &seed_op)
 
 /* Its values are not set. */
 static ag_tensor leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
@@ -69,20 +45,6 @@ ag_tensor ag_buffer(ag_tape *tape, const char *name, ag_shape shape)
 ag_tensor ag_input(ag_tape *tape, const char *name, ag_shape shape)
 {
     return cleared(leaf(tape, &input_op, name, shape, false));
-}
-
-ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const float *values)
-{
-    ag_tensor x = leaf(tape, &input_op, name, shape, false);
-    const struct record *r = find(x);
-    return !r || ag_set_f32(x, values, (size_t)r->count) ? x : handle(cleared(x).tape, 0);
-}
-
-ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const double *values)
-{
-    ag_tensor x = leaf(tape, &input_op, name, shape, false);
-    const struct record *r = find(x);
-    return !r || ag_set_f64(x, values, (size_t)r->count) ? x : handle(cleared(x).tape, 0);
 }
 
 ag_tensor constant(ag_tape *tape, const struct op *op, ag_shape shape, double value)
@@ -126,43 +88,66 @@ static struct record *changeable(ag_tensor x, struct record *r, const char *who)
 static bool count_fits(ag_tensor x, const struct record *r, const void *values, size_t count,
                        const char *who)
 {
-    char shape[SHAPE_TEXT];
     if (r && values && (size_t)r->count == count)
         return true;
     if (r && !values)
         reject_tensor(x, who, "", "no values (NULL)");
-    else if (r) {
-        shape_print(shape, sizeof shape, &r->shape);
-        reject_tensor(x, who, "", "%s has %lld elements, not %zu", shape, (long long)r->count,
-                      count);
-    }
+    else if (r)
+        reject_tensor(x, who, "", "%s has %lld elements, not %zu", shape_words(&r->shape).at,
+                      (long long)r->count, count);
     return false;
+}
+
+static void put(void *values, ag_dtype type, size_t i, double x)
+{
+    if (type == AG_F32)
+        ((float *)values)[i] = (float)x;
+    else
+        ((double *)values)[i] = x;
+}
+
+static bool set(ag_tensor x, const void *values, ag_dtype type, size_t count)
+{
+    struct record *r = resolve(x, "set");
+    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
+        return false;
+    if (type == x.tape->dtype)
+        memcpy(r->data, values, count * element_size(x.tape));
+    else if (type == AG_F32)
+        for (size_t i = 0; i < count; i++)
+            ((double *)r->data)[i] = (double)((const float *)values)[i];
+    else
+        for (size_t i = 0; i < count; i++)
+            ((float *)r->data)[i] = (float)((const double *)values)[i];
+    return true;
 }
 
 bool ag_set_f32(ag_tensor x, const float *values, size_t count)
 {
-    struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
-        return false;
-    if (x.tape->dtype == AG_F32)
-        memcpy(r->data, values, count * sizeof *values);
-    else
-        for (size_t i = 0; i < count; i++)
-            ((double *)r->data)[i] = (double)values[i];
-    return true;
+    return set(x, values, AG_F32, count);
 }
 
 bool ag_set_f64(ag_tensor x, const double *values, size_t count)
 {
-    struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
-        return false;
-    if (x.tape->dtype == AG_F64)
-        memcpy(r->data, values, count * sizeof *values);
-    else
-        for (size_t i = 0; i < count; i++)
-            ((float *)r->data)[i] = (float)values[i];
-    return true;
+    return set(x, values, AG_F64, count);
+}
+
+static ag_tensor input(ag_tape *tape, const char *name, ag_shape shape, const void *values,
+                       ag_dtype type)
+{
+    ag_tensor x = leaf(tape, &input_op, name, shape, false);
+    const struct record *r = find(x);
+    return !r || set(x, values, type, (size_t)r->count) ? x : handle(cleared(x).tape, 0);
+}
+
+ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const float *values)
+{
+    return input(tape, name, shape, values, AG_F32);
+}
+
+ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const double *values)
+{
+    return input(tape, name, shape, values, AG_F64);
 }
 
 bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
@@ -176,10 +161,7 @@ bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
         double element = value(context); /* which may use the tape, and move its records */
         if (!(r = resolve(x, "set")))
             return false;
-        if (x.tape->dtype == AG_F32)
-            ((float *)r->data)[i] = (float)element;
-        else
-            ((double *)r->data)[i] = element;
+        put(r->data, x.tape->dtype, (size_t)i, element);
     }
     return true;
 }
@@ -264,33 +246,31 @@ double ag_item(ag_tensor x)
     const struct record *r = computed(x, "item");
     if (r && r->count == 1)
         return element_at(x.tape, r, 0);
-    if (r) {
-        char shape[SHAPE_TEXT];
-        shape_print(shape, sizeof shape, &r->shape);
+    if (r)
         reject_tensor(x, "item", "ag_get_f32 and ag_get_f64 read all of a tensor",
-                      "only a tensor of one element has an item; this one's shape is %s", shape);
-    }
+                      "only a tensor of one element has an item; this one's shape is %s",
+                      shape_words(&r->shape).at);
     return (double)NAN;
+}
+
+static bool get(ag_tensor x, void *values, ag_dtype type, size_t count)
+{
+    const struct record *r = computed(x, "get");
+    if (!count_fits(x, r, values, count, "get"))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        put(values, type, i, element_at(x.tape, r, (int64_t)i));
+    return true;
 }
 
 bool ag_get_f32(ag_tensor x, float *values, size_t count)
 {
-    const struct record *r = computed(x, "get");
-    if (!count_fits(x, r, values, count, "get"))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        values[i] = (float)element_at(x.tape, r, (int64_t)i);
-    return true;
+    return get(x, values, AG_F32, count);
 }
 
 bool ag_get_f64(ag_tensor x, double *values, size_t count)
 {
-    const struct record *r = computed(x, "get");
-    if (!count_fits(x, r, values, count, "get"))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        values[i] = element_at(x.tape, r, (int64_t)i);
-    return true;
+    return get(x, values, AG_F64, count);
 }
 
 static const void *data_of(ag_tensor x, ag_dtype dtype)

@@ -3,10 +3,10 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "labels.h"
 #include "ops/ops.h"
 
-static void text_addv(struct text *text, const char *format, va_list args) AG_PRINTF(2, 0);
-
+AG_PRINTF(2, 0)
 static void text_addv(struct text *text, const char *format, va_list args)
 {
     if (text->length + 1 >= text->size)
@@ -74,9 +74,7 @@ void ag_error_at(ag_tape *tape, const char *file, int line)
     text_add(&text, "\n    at     %s:%d", file ? file : "?", line);
 }
 
-static void reject_with(const struct call *call, const char *hint, const char *format, va_list args)
-    AG_PRINTF(3, 0);
-
+AG_PRINTF(3, 0)
 static void reject_with(const struct call *call, const char *hint, const char *format, va_list args)
 {
     static const char *const roles[][MAX_INPUTS] = {{"input", "", ""},
@@ -92,15 +90,12 @@ static void reject_with(const struct call *call, const char *hint, const char *f
     text_addv(&text, format, args);
     for (int i = 0; i < call->inputs; i++) {
         struct text e = {.at = expressions[i], .size = sizeof expressions[i]};
-        expression(&e, NULL, call->tape, call->input[i], WIDTH);
+        expression(&e, call->tape, call->input[i], WIDTH);
         widest = (int)e.length > widest ? (int)e.length : widest;
     }
-    for (int i = 0; i < call->inputs; i++) {
-        char shape[SHAPE_TEXT];
-        shape_print(shape, sizeof shape, &call->in[i]->shape);
+    for (int i = 0; i < call->inputs; i++)
         text_add(&text, "\n    %-6s %-*s   %s", roles[call->inputs - 1][i], widest, expressions[i],
-                 shape);
-    }
+                 shape_words(&call->in[i]->shape).at);
     if (*hint)
         text_add(&text, "\n    hint   %s", hint);
 }
@@ -132,7 +127,6 @@ ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, const ch
 struct writer {
     struct text *text;
     const ag_tape *tape;
-    const struct labels *labels;
     uint32_t reader; /* the record that is spelled out, or 0 */
 };
 
@@ -150,7 +144,8 @@ static const char *add_sign(struct text *text, const char *at)
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         size_t length = strlen(signs[i].sign);
         if (!strncmp(at, signs[i].sign, length)) {
-            text_add(text, "%s", text->unicode ? signs[i].sign : signs[i].ascii);
+            text_add(text, "%s",
+                     text->labels && text->labels->unicode ? signs[i].sign : signs[i].ascii);
             return at + length;
         }
     }
@@ -198,7 +193,6 @@ static enum precedence operand_precedence(enum precedence own, bool right, const
 static void add_placeholder(const struct writer *w, const struct record *r, const char *at,
                             int depth)
 {
-    char shape[SHAPE_TEXT];
     char what = *at;
     const char *next =
         (what == 'X' || what == 'Y') && r->attr.transposed[what - 'X'] ? "ᵀ" : at + 1;
@@ -225,8 +219,7 @@ static void add_placeholder(const struct writer *w, const struct record *r, cons
         add_view(w->text, w->tape, r);
         break;
     case 's':
-        shape_print(shape, sizeof shape, &r->shape);
-        text_add(w->text, "%s", shape);
+        text_add(w->text, "%s", shape_words(&r->shape).at);
         break;
     default:
         if (r->attr.symbol)
@@ -254,7 +247,7 @@ static void add_expression(const struct writer *w, uint32_t index, int depth, en
     const struct record *r = record_at(w->tape, index);
     if (r->name)
         text_add(w->text, "%s", r->name);
-    else if (add_label(w->text, w->labels, w->tape, index, w->reader))
+    else if (add_label(w->text, w->tape, index, w->reader))
         return;
     else if (!*r->op->formula)
         text_add(w->text, "%s %u", r->op->name, index & ~LASTING);
@@ -269,13 +262,13 @@ static void add_expression(const struct writer *w, uint32_t index, int depth, en
 }
 
 /* Deep expressions are abridged at the depth that lets them fit. */
-static void write_fitting(const struct writer *w, uint32_t index, int width, bool spell_out)
+static void write_fitting(const struct writer *w, uint32_t index, int width)
 {
     size_t start = w->text->length;
+    const struct record *r = record_at(w->tape, index);
     for (int depth = 8; depth >= 0; depth--) {
         w->text->length = start;
-        const struct record *r = record_at(w->tape, index);
-        if (spell_out && *r->op->formula)
+        if (w->reader && *r->op->formula)
             add_formula(w, r, r->op->spoken ? r->op->spoken : r->op->formula, depth);
         else
             add_expression(w, index, depth, SUM);
@@ -284,16 +277,14 @@ static void write_fitting(const struct writer *w, uint32_t index, int width, boo
     }
 }
 
-void expression(struct text *text, const struct labels *labels, const ag_tape *tape, uint32_t index,
-                int width)
+void expression(struct text *text, const ag_tape *tape, uint32_t index, int width)
 {
-    write_fitting(&(struct writer){text, tape, labels, 0}, index, width, false);
+    write_fitting(&(struct writer){text, tape, 0}, index, width);
 }
 
-void expression_of(struct text *text, const struct labels *labels, const ag_tape *tape,
-                   uint32_t index, int width)
+void expression_of(struct text *text, const ag_tape *tape, uint32_t index, int width)
 {
-    write_fitting(&(struct writer){text, tape, labels, index}, index, width, true);
+    write_fitting(&(struct writer){text, tape, index}, index, width);
 }
 
 /* ---- Warnings ---- */
@@ -309,8 +300,7 @@ static void warn_of_outer(ag_tape *tape, const struct record *r, int vector, lon
     char message[384], name[2][96];
     struct text text = {.at = message, .size = sizeof message};
     for (int i = 0; i < 2; i++)
-        expression(&(struct text){.at = name[i], .size = sizeof name[i]}, NULL, tape, r->input[i],
-                   40);
+        expression(&(struct text){.at = name[i], .size = sizeof name[i]}, tape, r->input[i], 40);
     text_add(&text,
              "%s: %s (%lld,) and %s (%lld, 1) broadcast to (%lld, %lld); if they were to go side "
              "by side, reshape %s to (%lld, 1); ag_set_warning turns this off",
@@ -322,13 +312,13 @@ static void warn_of_outer(ag_tape *tape, const struct record *r, int vector, lon
 void look_for_outer(ag_tensor y)
 {
     const struct record *r = find(y);
-    for (int i = 0; i < 2 && r->inputs == 2 && !y.tape->warned && y.tape->warning; i++) {
-        const struct record *vector = input_of(y.tape, r, i), *column = input_of(y.tape, r, 1 - i);
-        if (vector->shape.rank == 1 && column->shape.rank == 2 && column->shape.dim[1] == 1 &&
-            vector->count > 1 && r->op->broadcasts) {
-            warn_of_outer(y.tape, r, i, (long long)vector->count);
-            return;
-        }
+    if (r->shape.rank != 2 || r->shape.dim[0] != r->shape.dim[1] || r->inputs != 2)
+        return;
+    for (int i = 0; i < 2 && !y.tape->warned && y.tape->warning; i++) {
+        const ag_shape *vector = &input_of(y.tape, r, i)->shape;
+        const ag_shape *column = &input_of(y.tape, r, 1 - i)->shape;
+        if (vector->rank == 1 && column->rank == 2 && column->dim[1] == 1 && vector->dim[0] > 1)
+            warn_of_outer(y.tape, r, i, (long long)vector->dim[0]);
     }
 }
 

@@ -134,7 +134,7 @@ static int64_t position(ag_tape *tape, const struct record *r, int operand, int6
         return (int64_t)value;
     char text[96];
     struct text name = {.at = text, .size = sizeof text};
-    expression(&name, NULL, tape, r->input[operand], 48);
+    expression(&name, tape, r->input[operand], 48);
     ag_fail(tape,
             "%s: element %lld of %s is %.9g; a position here is a whole number from 0 to %lld",
             r->op->name, (long long)i, text, value, (long long)n - 1);

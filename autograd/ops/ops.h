@@ -237,4 +237,7 @@ extern const struct op seed_op;
 /* What a product may be fused with. */
 extern const struct op add_op;
 
+/* What undoes broadcasting. */
+extern const struct op sum_op;
+
 #endif

@@ -116,7 +116,7 @@ static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
     return with_axes_kept(y, dy);
 }
 
-static const struct op sum_op = {OVER_AXES("sum", reduce_forward, REDUCE_SUM), .by_rows = sum_rows,
+const struct op sum_op = {OVER_AXES("sum", reduce_forward, REDUCE_SUM), .by_rows = sum_rows,
                                  .gradient = sum_gradient};
 
 static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
