@@ -25,20 +25,21 @@ static void cut_record(struct record *r, int64_t rows, int64_t row_count)
 }
 
 /* Points a step at its rows. */
-static void cut(const struct step *s, char *data, int64_t rows)
+static void cut(const ag_tape *tape, const struct step *s, char *data, int64_t rows)
 {
-    s->out->data = data;
-    cut_record(s->out, rows, s->row_count);
-    if (s->fused.last)
-        cut_record(s->r, rows, s->row_count);
+    struct record *r = record_at(tape, s->r), *last = record_at(tape, s->fused.last);
+    last->data = data;
+    cut_record(last, rows, s->row_count);
+    if (last != r)
+        cut_record(r, rows, s->row_count);
     if (s->loop_rows)
-        s->r->loop->dim[0] = rows * s->loop_rows;
+        r->loop->dim[0] = rows * s->loop_rows;
 }
 
 /* A chunk's first block is summed into place, any other added. */
 static void run_sum(ag_tape *tape, const struct step *s, char *to, bool first)
 {
-    struct record *r = s->r;
+    struct record *r = record_at(tape, s->r);
     bool add = !first && r->op->forward_add;
     r->data = first || add ? to : tape->partial.at;
     (add ? r->op->forward_add : r->op->forward)(tape, r);
@@ -49,24 +50,23 @@ static void run_sum(ag_tape *tape, const struct step *s, char *to, bool first)
 
 static void run_step(ag_tape *tape, const struct step *s, int64_t first, int64_t rows)
 {
-    cut(s,
-        s->slot < 0 ? s->data + (size_t)first * s->row_bytes
-                    : tape->slots.at + (size_t)s->slot * tape->plan->slot_size,
-        rows);
+    const struct record *r = record_at(tape, s->r);
+    char *data = s->slot < 0 ? s->data + (size_t)first * s->row_bytes
+                             : tape->slots.at + (size_t)s->slot * tape->plan->slot_size;
+    cut(tape, s, data, rows);
     if (s->role == CUT)
         return;
-    if (s->fused.last)
-        s->r->op->forward_fused(tape, s->r, &s->fused);
+    if (s->fused.last != s->r)
+        r->op->forward_fused(tape, r, &s->fused);
     else
-        s->r->op->forward(tape, s->r);
+        r->op->forward(tape, r);
 }
 
 /* ---- All blocks ---- */
 
 struct blocks {
     ag_tape *tape;
-    const struct step *step;
-    uint32_t count;
+    const struct step *step, *end;
     int64_t rows;
     size_t partial_size;
     struct runner *runner; /* of threads but the first */
@@ -74,21 +74,19 @@ struct blocks {
 
 static char *sum_of_chunk(const struct blocks *b, const struct step *s, size_t chunk)
 {
-    size_t bytes = aligned((size_t)s->r->count * element_size(b->tape));
+    size_t bytes = aligned((size_t)record_at(b->tape, s->r)->count * element_size(b->tape));
     return chunk ? b->tape->partial.at + b->partial_size + s->sums + (chunk - 1) * bytes : s->data;
 }
 
 static void run_chunk(void *context, size_t chunk, int thread)
 {
     const struct blocks *b = context;
-    struct runner *runner = thread ? &b->runner[thread - 1] : NULL;
-    ag_tape *tape = runner ? &runner->tape : b->tape;
-    const struct step *step = runner ? runner->step : b->step, *last = step + b->count;
+    ag_tape *tape = thread ? &b->runner[thread - 1].tape : b->tape;
     int64_t start = (int64_t)chunk * rows_of_chunk(b->rows), end = start + rows_of_chunk(b->rows);
     end = end < b->rows ? end : b->rows;
     for (int64_t first = start; first < end; first += ROWS) {
         int64_t rows = end - first < ROWS ? end - first : ROWS;
-        for (const struct step *s = step; s < last; s++)
+        for (const struct step *s = b->step; s < b->end; s++)
             if (s->role == SUM_OF_ROWS)
                 run_sum(tape, s, sum_of_chunk(b, s, chunk), first == start);
             else
@@ -101,28 +99,29 @@ static void run_blocks(struct blocks *b, int threads)
     ag_tape *tape = b->tape;
     size_t chunks = (size_t)chunks_of(b->rows);
     run_parts(tape, threads, chunks, run_chunk, b);
-    for (const struct step *s = b->step, *end = s + b->count; s < end; s++) {
+    for (const struct step *s = b->step; s < b->end; s++) {
         if (s->role != SUM_OF_ROWS) {
-            cut(s, s->data, b->rows);
+            cut(tape, s, s->data, b->rows);
             continue;
         }
+        size_t count = (size_t)record_at(tape, s->r)->count;
         for (size_t i = 1; i < chunks; i++)
-            pairwise(tape->kernels, BINARY_ADD, (size_t)s->r->count, s->data, sum_of_chunk(b, s, i),
-                     s->data);
+            pairwise(tape->kernels, BINARY_ADD, count, s->data, sum_of_chunk(b, s, i), s->data);
     }
 }
 
 void run_sum_of_rows(ag_tape *tape, struct record *r)
 {
-    struct step step[MAX_INPUTS + 1];
+    struct step step[MAX_INPUTS + 1], *s = step;
     struct blocks b = {.tape = tape,
                        .step = step,
                        .rows = rows_of(tape, r),
                        .partial_size = aligned((size_t)r->count * element_size(tape))};
     for (int k = 0; k < r->inputs; k++)
         if (is_cut(r, k) && (k == 0 || r->input[k] != r->input[0]))
-            step[b.count++] = make_step(input_of(tape, r, k), CUT, b.rows, element_size(tape));
-    step[b.count++] = make_step(r, SUM_OF_ROWS, b.rows, element_size(tape));
+            *s++ = make_step(tape, r->input[k], CUT, b.rows);
+    *s++ = make_step(tape, (uint32_t)(r - tape->transient.at), SUM_OF_ROWS, b.rows);
+    b.end = s;
     run_blocks(&b, 1);
 }
 
@@ -139,50 +138,18 @@ static void *take(char *memory, size_t *taken, size_t size)
 /* Returns how much memory it takes. */
 static size_t lay_out(struct runner *runner, const ag_tape *tape, char *memory)
 {
-    const struct group *group = tape->plan;
     size_t taken = 0;
-    runner->step = take(memory, &taken, group->count * sizeof *runner->step);
-    runner->loop = take(memory, &taken, group->count * sizeof *runner->loop);
+    runner->loop = take(memory, &taken, tape->plan->count * sizeof *runner->loop);
     runner->tape.transient.at = take(memory, &taken, tape->transient.count * sizeof(struct record));
     runner->tape.lasting.at = take(memory, &taken, tape->lasting.count * sizeof(struct record));
     runner->tape.slots.at = take(memory, &taken, tape->slots.size);
     runner->tape.workspace.at = take(memory, &taken, tape->workspace.size);
-    runner->tape.partial.at = take(memory, &taken, group->partial_size);
+    runner->tape.partial.at = take(memory, &taken, tape->plan->partial_size);
     return taken;
 }
 
-static bool is_transient(const ag_tape *tape, const struct record *r)
-{
-    return r >= tape->transient.at && r < tape->transient.at + tape->transient.count;
-}
-
-static struct record *copy_of(const struct runner *runner, const ag_tape *tape,
-                              const struct record *r)
-{
-    if (!r)
-        return NULL;
-    return is_transient(tape, r) ? &runner->tape.transient.at[r - tape->transient.at]
-                                 : &runner->tape.lasting.at[r - tape->lasting.at];
-}
-
-static void copy_step(struct runner *runner, const ag_tape *tape, uint32_t i)
-{
-    struct step *s = &runner->step[i];
-    *s = tape->plan->step[i];
-    s->r = copy_of(runner, tape, s->r);
-    s->out = copy_of(runner, tape, s->out);
-    s->fused =
-        (struct fusion){copy_of(runner, tape, s->fused.bias),
-                        copy_of(runner, tape, s->fused.activation),
-                        copy_of(runner, tape, s->fused.gate), copy_of(runner, tape, s->fused.last)};
-    if (!s->loop_rows)
-        return;
-    runner->loop[i] = *s->r->loop;
-    s->r->loop = &runner->loop[i];
-}
-
 /* False when out of memory, which is no error: then there is one thread less. */
-static bool copy_group(struct runner *runner, ag_tape *tape)
+static bool copy_tape(struct runner *runner, ag_tape *tape)
 {
     const struct group *group = tape->plan;
     if (runner->group == tape->groups)
@@ -197,8 +164,13 @@ static bool copy_group(struct runner *runner, ag_tape *tape)
     memcpy(runner->tape.transient.at, tape->transient.at,
            tape->transient.count * sizeof(struct record));
     memcpy(runner->tape.lasting.at, tape->lasting.at, tape->lasting.count * sizeof(struct record));
-    for (uint32_t i = 0; i < group->count; i++)
-        copy_step(runner, tape, i);
+    for (uint32_t i = 0; i < group->count; i++) {
+        struct record *r = record_at(&runner->tape, group->step[i].r);
+        if (group->step[i].loop_rows) {
+            runner->loop[i] = *r->loop;
+            r->loop = &runner->loop[i];
+        }
+    }
     runner->group = tape->groups;
     return true;
 }
@@ -209,15 +181,11 @@ static void follow_inputs(ag_tape *tape)
     struct group *group = tape->plan;
     for (struct step *s = group->step, *end = s + group->count; s < end; s++)
         if (s->role == CUT)
-            s->data = s->r->data;
-    for (int i = 0; i < group->runners; i++) {
-        struct runner *runner = &group->runner[i];
-        for (uint32_t k = 0; runner->group == tape->groups && k < group->count; k++)
-            runner->step[k].data = group->step[k].data;
-        for (uint32_t k = 1; runner->group == tape->groups && k < group->end; k++)
+            s->data = record_at(tape, s->r)->data;
+    for (int i = 0; i < group->runners; i++)
+        for (uint32_t k = 1; group->runner[i].group == tape->groups && k < group->end; k++)
             if (tape->transient.at[k].op->leaf)
-                runner->tape.transient.at[k].data = tape->transient.at[k].data;
-    }
+                group->runner[i].tape.transient.at[k].data = tape->transient.at[k].data;
     tape->moved = false;
 }
 
@@ -236,7 +204,7 @@ static int copy_for(ag_tape *tape, int threads)
             runner[group->runners] = (struct runner){.group = 0};
     }
     int copies = 1;
-    while (copies < threads && copy_group(&group->runner[copies - 1], tape))
+    while (copies < threads && copy_tape(&group->runner[copies - 1], tape))
         copies++;
     return copies;
 }
@@ -259,15 +227,19 @@ static void run_group(ag_tape *tape)
         follow_inputs(tape);
     int threads = threads_for(tape, group->work);
     threads = threads > 1 ? copy_for(tape, threads) : 1;
-    run_blocks(&(struct blocks){tape, group->step, group->count, group->rows, group->partial_size,
-                                group->runner},
-               threads);
-    for (const struct step *s = group->step, *last = s + group->count; s < last; s++) {
+    struct blocks b = {.tape = tape,
+                       .step = group->step,
+                       .end = group->step + group->count,
+                       .rows = group->rows,
+                       .partial_size = group->partial_size,
+                       .runner = group->runner};
+    run_blocks(&b, threads);
+    for (const struct step *s = b.step; s < b.end; s++) {
         if (s->slot >= 0)
-            s->out->elided = tape->elided = true;
-        for (struct record *x = s->out; x != s->r;) {
-            x = input_of(tape, x, 0); /* what was fused in turn */
-            x->elided = tape->elided = true;
+            record_at(tape, s->fused.last)->elided = tape->elided = true;
+        for (uint32_t i = s->fused.last; i != s->r;) {
+            i = record_at(tape, i)->input[0]; /* what was fused, from the last to the first */
+            record_at(tape, i)->elided = tape->elided = true;
         }
     }
 }
@@ -331,7 +303,7 @@ void keep_shadow(ag_tape *tape, struct record *leaf, bool all)
 {
     if (!leaf->shadow || leaf->clock > tape->elided_clock)
         return;
-    if (!all || leaf->pinned || !is_transient(tape, leaf)) {
+    if (!all || leaf->pinned || leaf->op != &input_op) {
         memcpy(leaf->shadow, leaf->data, (size_t)leaf->count * element_size(tape));
         return;
     }

@@ -28,11 +28,11 @@ static inline int64_t chunks_of(int64_t rows)
  * the tape's. Of a step, FUSED: it runs together with a later one. */
 enum role { OUTSIDE, CUT, WHOLE, ROW, SUM_OF_ROWS, LATER, FUSED };
 
-/* One record of a group, or an operand that it cuts into blocks. */
+/* One record of a group, or an operand that it cuts into blocks; all by their indices. */
 struct step {
-    struct record *r, *out; /* what is run, and whose values come of it: the same, or the last of */
-    struct fusion fused;    /* what comes with it */
-    char *data;             /* out's memory in full */
+    uint32_t r;          /* what is run */
+    struct fusion fused; /* and what comes with it: the values are those of its last */
+    char *data;          /* their memory in full */
     enum role role;
     int slot;    /* of tape->slots: where its block goes if it is elided; else -1 */
     size_t sums; /* of SUM_OF_ROWS: where its sums begin, one for each chunk but the first */
@@ -40,13 +40,12 @@ struct step {
     int64_t row_count, loop_rows; /* of one row: elements, and r->loop's first size */
 };
 
-/* Another thread's copy of what running changes: the records, and the steps that point at them. */
+/* Another thread's copy of what running changes: the records, and their loops. */
 struct runner {
     ag_tape tape;
-    struct step *step;
-    struct loop *loop;     /* of the steps' records: they are cut as well */
+    struct loop *loop;     /* by step */
     struct scratch memory; /* of all these */
-    uint32_t group;        /* the plan that it is a copy of */
+    uint32_t group;        /* the plan that it is a copy for */
 };
 
 struct group {
@@ -60,7 +59,7 @@ struct group {
     int runners;
 };
 
-struct step make_step(struct record *r, enum role role, int64_t rows, size_t element);
+struct step make_step(const ag_tape *tape, uint32_t r, enum role role, int64_t rows);
 int64_t rows_of(const ag_tape *tape, const struct record *r); /* of one that goes by rows */
 bool is_cut(const struct record *r, int k);                   /* is operand k, along with r? */
 

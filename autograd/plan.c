@@ -14,15 +14,16 @@ int64_t rows_of(const ag_tape *tape, const struct record *r)
     return r->sums_rows ? input_of(tape, r, 0)->shape.dim[0] : r->shape.dim[0];
 }
 
-struct step make_step(struct record *r, enum role role, int64_t rows, size_t element)
+struct step make_step(const ag_tape *tape, uint32_t index, enum role role, int64_t rows)
 {
-    return (struct step){.r = r,
-                         .out = r,
+    const struct record *r = record_at(tape, index);
+    return (struct step){.r = index,
+                         .fused.last = index,
                          .data = r->data,
                          .role = role,
                          .slot = -1,
                          .row_count = r->count / rows,
-                         .row_bytes = (size_t)(r->count / rows) * element,
+                         .row_bytes = (size_t)(r->count / rows) * element_size(tape),
                          .loop_rows = r->loop && role == ROW ? r->loop->dim[0] / rows : 0};
 }
 
@@ -39,7 +40,7 @@ static void set_role(const ag_tape *tape, struct record *x, enum role role)
     x->role = (uint8_t)role;
 }
 
-static bool add_step(ag_tape *tape, struct record *r, enum role role)
+static bool add_step(ag_tape *tape, uint32_t index, enum role role)
 {
     struct group *group = tape->plan;
     if (group->count == group->capacity) {
@@ -48,8 +49,8 @@ static bool add_step(ag_tape *tape, struct record *r, enum role role)
             return false;
         group->step = step;
     }
-    group->step[group->count++] = make_step(r, role, group->rows, element_size(tape));
-    set_role(tape, r, role);
+    group->step[group->count++] = make_step(tape, index, role, group->rows);
+    set_role(tape, record_at(tape, index), role);
     return true;
 }
 
@@ -67,9 +68,10 @@ static bool operands_fit(const ag_tape *tape, const struct record *r)
 
 /* Gives a record its part in the group; false when out of memory. What reads a buffer after a
  * record that changes it must run after that, and so later than the group. */
-static bool place(ag_tape *tape, struct record *r)
+static bool place(ag_tape *tape, uint32_t index)
 {
     struct group *group = tape->plan;
+    struct record *r = record_at(tape, index);
     if (!r->inputs)
         return true;
     if (r->op->updates)
@@ -87,10 +89,10 @@ static bool place(ag_tape *tape, struct record *r)
             continue;
         if (!is_cut(r, k))
             set_role(tape, x, WHOLE);
-        else if (!add_step(tape, x, CUT))
+        else if (!add_step(tape, r->input[k], CUT))
             return false;
     }
-    return add_step(tape, r, r->sums_rows ? SUM_OF_ROWS : ROW);
+    return add_step(tape, index, r->sums_rows ? SUM_OF_ROWS : ROW);
 }
 
 /* Finds for each record how many operands it is and its last reader in the group; UINT32_MAX if it
@@ -121,8 +123,9 @@ static bool is_inner(const struct record *x)
 
 /* Leaves that an elided record reads must have room beside them for the values they have now.
  * Inputs always do. */
-static bool shadow_operands(ag_tape *tape, const struct record *r)
+static bool shadow_operands(ag_tape *tape, uint32_t index)
 {
+    const struct record *r = record_at(tape, index);
     for (int k = 0; k < r->inputs; k++) {
         struct record *x = input_of(tape, r, k);
         if (!(r->input[k] & LASTING) || x->shadow)
@@ -137,16 +140,16 @@ static bool shadow_operands(ag_tape *tape, const struct record *r)
 
 /* ---- What is fused ---- */
 
-/* The step that alone reads x, among the next few after `from`. */
-static struct step *only_reader(const ag_tape *tape, struct step *from, const struct record *x)
+/* The step that alone reads the result of s, among the next few. */
+static struct step *only_reader(const ag_tape *tape, struct step *s)
 {
-    const struct group *group = tape->plan;
-    struct step *end = group->step + group->count, *s = from + 1;
+    const struct step *end = tape->plan->step + tape->plan->count;
+    const struct record *x = record_at(tape, s->r);
     if (!is_inner(x) || x->readers != 1)
         return NULL;
-    for (int i = 0; i < REACH && s < end; i++, s++)
-        if (s->role == ROW && input_of(tape, s->r, 0) == x)
-            return s;
+    for (struct step *next = s + 1; next < end && next <= s + REACH; next++)
+        if (next->role == ROW && record_at(tape, next->r)->input[0] == s->r)
+            return next;
     return NULL;
 }
 
@@ -157,32 +160,32 @@ static bool is_bias(const struct record *x, int64_t n)
 }
 
 /* Of two operands side by side, can it go with a product into the first? */
-static bool is_gate(const ag_tape *tape, const struct record *r)
+static bool is_gate(const struct record *r)
 {
     enum binary f = (enum binary)r->op->kernel;
-    return r->op->forward == binary_forward && !r->loop &&
-           input_of(tape, r, 0) != input_of(tape, r, 1) &&
+    return r->op->forward == binary_forward && !r->loop && r->input[0] != r->input[1] &&
            (f == BINARY_MUL || f == BINARY_SIGMOID_SLOPE || f == BINARY_TANH_SLOPE ||
             f == BINARY_RELU_SLOPE);
 }
 
 /* What may come after a product, in this order; each time the next place in `fused` is taken. */
-static bool fuse(const ag_tape *tape, struct fusion *fused, const struct step *s)
+static bool fuse(const ag_tape *tape, struct step *product, const struct step *next)
 {
-    const struct record *r = s->r, *second = r->inputs == 2 ? input_of(tape, r, 1) : NULL;
-    bool sum = r->op == &add_op && r->cut_operands == 1u && is_bias(second, s->row_count);
+    struct fusion *fused = &product->fused;
+    const struct record *r = record_at(tape, next->r);
+    bool sum =
+        r->op == &add_op && r->cut_operands == 1u && is_bias(input_of(tape, r, 1), next->row_count);
     bool activation =
         r->inputs == 1 && r->op->forward == unary_forward && r->op->kernel != UNARY_AFFINE;
-    bool gate = second && is_gate(tape, r);
-    if (sum && !fused->last)
-        fused->bias = second;
+    if (sum && fused->last == product->r)
+        fused->bias = r->input[1];
     else if (activation && !fused->activation && !fused->gate)
-        fused->activation = r;
-    else if (gate && !fused->gate)
-        fused->gate = second;
+        fused->activation = next->r;
+    else if (is_gate(r) && !fused->gate)
+        fused->gate = r->input[1];
     else
         return false;
-    fused->last = r;
+    fused->last = next->r;
     return true;
 }
 
@@ -191,8 +194,8 @@ static bool fuse(const ag_tape *tape, struct fusion *fused, const struct step *s
 static bool fuse_after(ag_tape *tape, struct step *s)
 {
     struct step all = *s, *last = s;
-    for (struct step *next; (next = only_reader(tape, last, last->r)); last = next) {
-        if (next->row_count != s->row_count || !fuse(tape, &all.fused, next))
+    for (struct step *next; (next = only_reader(tape, last)); last = next) {
+        if (next->row_count != s->row_count || !fuse(tape, &all, next))
             break;
         if (!shadow_operands(tape, last->r))
             return false;
@@ -200,13 +203,12 @@ static bool fuse_after(ag_tape *tape, struct step *s)
     }
     if (last == s)
         return true;
-    uint32_t index = (uint32_t)(last->r - tape->transient.at);
-    for (int k = 0; k < s->r->inputs; k++) {
-        struct record *x = input_of(tape, s->r, k);
-        if (x->last_reader && x->last_reader < index)
-            x->last_reader = index;
+    const struct record *product = record_at(tape, s->r);
+    for (int k = 0; k < product->inputs; k++) {
+        struct record *x = input_of(tape, product, k);
+        if (x->last_reader && x->last_reader < last->r)
+            x->last_reader = last->r;
     }
-    all.out = last->r;
     all.data = last->data;
     all.role = ROW;
     *last = all;
@@ -217,9 +219,9 @@ static bool fuse_all(ag_tape *tape)
 {
     struct group *group = tape->plan;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < group->count; i++)
-        if (group->step[i].role == ROW && group->step[i].r->op->forward_fused &&
-            !group->step[i].fused.last && !fuse_after(tape, &group->step[i]))
+    for (struct step *s = group->step, *end = s + group->count; s < end; s++)
+        if (s->role == ROW && record_at(tape, s->r)->op->forward_fused && s->fused.last == s->r &&
+            !fuse_after(tape, s))
             return false;
     for (uint32_t i = 0; i < group->count; i++)
         if (group->step[i].role != FUSED)
@@ -231,14 +233,12 @@ static bool fuse_all(ag_tape *tape)
 /* ---- Where values are kept ---- */
 
 /* May the step write its block over that of x? Element by element, side by side, it may. */
-static bool may_overwrite(const ag_tape *tape, const struct step *s, const struct record *x)
+static bool may_overwrite(const ag_tape *tape, const struct step *s, uint32_t x)
 {
-    if (s->fused.last)
-        return false;
-    for (int k = 0; k < s->r->inputs; k++)
-        if (input_of(tape, s->r, k) == x)
-            return s->r->op->by_rows == element_rows && x->count == s->r->count;
-    return false;
+    const struct record *r = record_at(tape, s->r);
+    bool operand = x == r->input[0] || x == r->input[1] || x == r->input[2];
+    return s->fused.last == s->r && operand && r->op->by_rows == element_rows &&
+           record_at(tape, x)->count == r->count;
 }
 
 /* Numbers the slots of what only the group reads, again and again the same few. */
@@ -248,16 +248,17 @@ static void number_slots(ag_tape *tape)
     uint32_t tenant[SLOTS];
     int used = 0;
     for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
-        uint32_t index = (uint32_t)(s->out - tape->transient.at);
-        if (s->role != ROW || !is_inner(s->out))
+        uint32_t index = s->fused.last;
+        if (s->role != ROW || !is_inner(record_at(tape, index)))
             continue;
         int slot = 0;
         for (; slot < used; slot++) {
-            const struct record *x = &tape->transient.at[tenant[slot]];
-            if (x->last_reader < index || (x->last_reader == index && may_overwrite(tape, s, x)))
+            uint32_t last_reader = record_at(tape, tenant[slot])->last_reader;
+            if (last_reader < index ||
+                (last_reader == index && may_overwrite(tape, s, tenant[slot])))
                 break;
         }
-        if (slot == SLOTS || !shadow_operands(tape, s->out) || !shadow_operands(tape, s->r))
+        if (slot == SLOTS || !shadow_operands(tape, index) || !shadow_operands(tape, s->r))
             continue;
         used = slot == used ? used + 1 : used;
         tenant[slot] = index;
@@ -275,7 +276,7 @@ static bool place_sums(ag_tape *tape)
     for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
         if (s->role != SUM_OF_ROWS)
             continue;
-        size_t bytes = aligned((size_t)s->r->count * element_size(tape));
+        size_t bytes = aligned((size_t)record_at(tape, s->r)->count * element_size(tape));
         s->sums = size;
         size += (size_t)(chunks_of(group->rows) - 1) * bytes;
         group->partial_size = bytes > group->partial_size ? bytes : group->partial_size;
@@ -303,13 +304,14 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
     group->end = end;
     tape->groups++;
     for (uint32_t i = first; i < end && done; i++) {
-        done = place(tape, &tape->transient.at[i]);
+        done = place(tape, i);
         walked |= tape->transient.at[i].walk > 0;
         tape->transient.at[i].elided = false;
     }
     group->work = 0.0;
     for (uint32_t i = 0; i < group->count; i++) /* there may be no array yet */
-        group->work += group->step[i].role == CUT ? 0.0 : work_of(tape, group->step[i].r);
+        if (group->step[i].role != CUT)
+            group->work += work_of(tape, record_at(tape, group->step[i].r));
     /* Before its backward walk stands on the tape, nobody knows what a forward pass is yet to be
      * read for. */
     if (done && walked && group->rows) {

@@ -117,7 +117,7 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
         return 0;
     int64_t count = shape_count(&shape);
     size_t size = (size_t)count * element_size(tape);
-    bool input = op->settable && !lasting;
+    bool input = op == &input_op;
     char *from = arena->free;
     void *data = arena_allocate(tape, arena, size);
     void *shadow = input && data ? arena_allocate(tape, arena, size) : NULL;

@@ -32,7 +32,6 @@ bool grow_records(ag_tape *tape, struct records *records)
     if (!at)
         return false;
     records->at = at;
-    tape->replan = true; /* a plan points at records */
     return true;
 }
 

@@ -8,7 +8,7 @@
 static const struct op parameter_op = {WRITTEN("parameter", 0, "", CALL), .leaf = true,
                                        .settable = true};
 static const struct op buffer_op = {WRITTEN("buffer", 0, "", CALL), .leaf = true, .settable = true};
-static const struct op input_op = {WRITTEN("input", 0, "", CALL), .leaf = true, .settable = true};
+const struct op input_op = {WRITTEN("input", 0, "", CALL), .leaf = true, .settable = true};
 static const struct op full_op = {WRITTEN("full", 0, "$p", CALL), .leaf = true};
 const struct op seed_op = {WRITTEN("seed", 0, "1", CALL), .leaf = true};
 

@@ -189,14 +189,15 @@ static void matmul_forward(ag_tape *tape, const struct record *r)
 static void matmul_forward_fused(ag_tape *tape, const struct record *r, const struct fusion *fused)
 {
     struct matmul p = product_of(tape, r);
-    p.c = fused->last->data;
+    const struct record *last = record_at(tape, fused->last);
+    p.c = last->data;
     if (fused->bias)
-        p.bias = fused->bias->data;
+        p.bias = record_at(tape, fused->bias)->data;
     if (fused->activation)
-        p.activation = (enum unary)fused->activation->op->kernel;
+        p.activation = (enum unary)record_at(tape, fused->activation)->op->kernel;
     if (fused->gate) {
-        p.slope = (enum binary)fused->last->op->kernel;
-        p.gate = fused->gate->data;
+        p.slope = (enum binary)last->op->kernel;
+        p.gate = record_at(tape, fused->gate)->data;
     }
     tape->kernels->matmul(&p);
 }

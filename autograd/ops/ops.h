@@ -20,11 +20,12 @@ struct call {
 
 enum precedence { SUM = 1, PRODUCT, PREFIX, POSTFIX, CALL };
 
-/* What a product may go through before it is stored, in this order: a bias is added to each of its
- * rows; a function of each element, which `activation` records; a function of each element and the
- * one of `gate` beside it. NULL: not that. The last of them is the record `last`. */
+/* What a product may go through before it is stored, in this order, by the indices of records: a
+ * bias is added to each of its rows; a function of each element, which `activation` records; a
+ * function of each element and the one of `gate` beside it. 0: not that. `last` is the last of
+ * them, or the product itself. */
 struct fusion {
-    const struct record *bias, *activation, *gate, *last;
+    uint32_t bias, activation, gate, last;
 };
 
 struct op {
@@ -48,7 +49,7 @@ struct op {
      * nothing unset: running goes on. */
     void (*forward)(ag_tape *tape, const struct record *r);
 
-    /* The same for r and what is fused with it, all into fused->last->data, with the same bits.
+    /* The same for r and what is fused with it, all into that of fused->last, with the same bits.
      * NULL: there is no such thing. */
     void (*forward_fused)(ag_tape *tape, const struct record *r, const struct fusion *fused);
 
@@ -231,8 +232,8 @@ extern const struct op_list leaf_ops, elementwise_ops, activation_ops, matmul_op
     shape_ops, view_ops, math_ops, select_ops, softmax_ops, scan_ops, index_ops, conv_ops,
     normalize_ops, random_ops, attention_ops;
 
-/* The one that a backward walk starts from. */
-extern const struct op seed_op;
+/* The leaves that are made anew after a reset, and the one that a backward walk starts from. */
+extern const struct op input_op, seed_op;
 
 /* What a product may be fused with. */
 extern const struct op add_op;
