@@ -52,7 +52,7 @@ static void run_step(ag_tape *tape, const struct step *s, int64_t first, int64_t
 {
     const struct record *r = record_at(tape, s->r);
     char *data = s->slot < 0 ? s->data + (size_t)first * s->row_bytes
-                             : tape->slots.at + (size_t)s->slot * tape->plan->slot_size;
+                             : tape->slots.at + (size_t)s->slot * tape->plan.slot_size;
     cut(tape, s, data, rows);
     if (s->role == CUT)
         return;
@@ -139,19 +139,19 @@ static void *take(char *memory, size_t *taken, size_t size)
 static size_t lay_out(struct runner *runner, const ag_tape *tape, char *memory)
 {
     size_t taken = 0;
-    runner->loop = take(memory, &taken, tape->plan->count * sizeof *runner->loop);
+    runner->loop = take(memory, &taken, tape->plan.count * sizeof *runner->loop);
     runner->tape.transient.at = take(memory, &taken, tape->transient.count * sizeof(struct record));
     runner->tape.lasting.at = take(memory, &taken, tape->lasting.count * sizeof(struct record));
     runner->tape.slots.at = take(memory, &taken, tape->slots.size);
     runner->tape.workspace.at = take(memory, &taken, tape->workspace.size);
-    runner->tape.partial.at = take(memory, &taken, tape->plan->partial_size);
+    runner->tape.partial.at = take(memory, &taken, tape->plan.partial_size);
     return taken;
 }
 
 /* False when out of memory, which is no error: then there is one thread less. */
 static bool copy_tape(struct runner *runner, ag_tape *tape)
 {
-    const struct group *group = tape->plan;
+    const struct group *group = &tape->plan;
     if (runner->group == tape->groups)
         return true;
     runner->group = 0;
@@ -178,7 +178,7 @@ static bool copy_tape(struct runner *runner, ag_tape *tape)
 /* Follows inputs to where their values are now. */
 static void follow_inputs(ag_tape *tape)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     for (struct step *s = group->step, *end = s + group->count; s < end; s++)
         if (s->role == CUT)
             s->data = record_at(tape, s->r)->data;
@@ -192,7 +192,7 @@ static void follow_inputs(ag_tape *tape)
 /* How many threads there are copies for. */
 static int copy_for(ag_tape *tape, int threads)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     if (threads - 1 > group->runners) {
         struct runner *runner =
             tape_try(tape, group->runner, (size_t)group->runners * sizeof *runner,
@@ -222,7 +222,7 @@ static bool reads_elided(const ag_tape *tape, uint32_t first, uint32_t end)
 
 static void run_group(ag_tape *tape)
 {
-    const struct group *group = tape->plan;
+    const struct group *group = &tape->plan;
     if (tape->moved)
         follow_inputs(tape);
     int threads = threads_for(tape, group->work);
@@ -246,20 +246,16 @@ static void run_group(ag_tape *tape)
 
 void run_window(ag_tape *tape, uint32_t first, uint32_t end)
 {
-    const struct group *group = tape->plan;
+    const struct group *group = &tape->plan;
     bool again = first == 1;
     if (tape->elided && !again &&
         (tape->clock != tape->elided_clock || reads_elided(tape, first, end)))
         settle(tape);
     tape->elided_clock = tape->clock;
-    if (!tape->worth_blocks || tape->tracing) {
-        run_range(tape, first, end);
-        return;
-    }
-    if (group->first != first || group->end != end || tape->replan)
+    bool blocks = tape->worth_blocks && !tape->tracing;
+    if (blocks && (group->first != first || group->end != end || tape->replan))
         make_plan(tape, first, end);
-    tape->replan = false;
-    if (!group->rows) {
+    if (!blocks || !group->rows) {
         run_range(tape, first, end);
         return;
     }
@@ -320,24 +316,13 @@ void start_storing(ag_tape *tape, struct record *r)
     r->pinned = true;
 }
 
-bool blocks_new(ag_tape *tape)
-{
-    tape->plan = tape_realloc(tape, NULL, 0, sizeof *tape->plan);
-    if (tape->plan)
-        *tape->plan = (struct group){0};
-    return tape->plan;
-}
-
 void blocks_free(ag_tape *tape)
 {
-    struct group *group = tape->plan;
-    if (!group)
-        return;
+    struct group *group = &tape->plan;
     for (int i = 0; i < group->runners; i++)
         scratch_free(tape, &group->runner[i].memory);
     tape_realloc(tape, group->runner, (size_t)group->runners * sizeof *group->runner, 0);
     tape_realloc(tape, group->step, group->capacity * sizeof *group->step, 0);
-    tape_realloc(tape, group, sizeof *group, 0);
 }
 
 /* What an op that goes by rows has to know when it is recorded; false on error. */

@@ -48,17 +48,6 @@ struct runner {
     uint32_t group;        /* the plan that it is a copy for */
 };
 
-struct group {
-    struct step *step;
-    uint32_t count, capacity;
-    uint32_t first, end; /* the records that it was planned for; end 0: not planned */
-    int64_t rows;
-    double work;                    /* see threads_for */
-    size_t slot_size, partial_size; /* bytes of a slot, and of the largest sum */
-    struct runner *runner;          /* one for each thread but the tape's own */
-    int runners;
-};
-
 struct step make_step(const ag_tape *tape, uint32_t r, enum role role, int64_t rows);
 int64_t rows_of(const ag_tape *tape, const struct record *r); /* of one that goes by rows */
 bool is_cut(const struct record *r, int k);                   /* is operand k, along with r? */

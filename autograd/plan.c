@@ -42,7 +42,7 @@ static void set_role(const ag_tape *tape, struct record *x, enum role role)
 
 static bool add_step(ag_tape *tape, uint32_t index, enum role role)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     if (group->count == group->capacity) {
         struct step *step = tape_grow(tape, group->step, &group->capacity, sizeof *step);
         if (!step)
@@ -70,7 +70,7 @@ static bool operands_fit(const ag_tape *tape, const struct record *r)
  * record that changes it must run after that, and so later than the group. */
 static bool place(ag_tape *tape, uint32_t index)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     struct record *r = record_at(tape, index);
     if (!r->inputs)
         return true;
@@ -143,7 +143,7 @@ static bool shadow_operands(ag_tape *tape, uint32_t index)
 /* The step that alone reads the result of s, among the next few. */
 static struct step *only_reader(const ag_tape *tape, struct step *s)
 {
-    const struct step *end = tape->plan->step + tape->plan->count;
+    const struct step *end = tape->plan.step + tape->plan.count;
     const struct record *x = record_at(tape, s->r);
     if (!is_inner(x) || x->readers != 1)
         return NULL;
@@ -217,7 +217,7 @@ static bool fuse_after(ag_tape *tape, struct step *s)
 
 static bool fuse_all(ag_tape *tape)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     uint32_t kept = 0;
     for (struct step *s = group->step, *end = s + group->count; s < end; s++)
         if (s->role == ROW && record_at(tape, s->r)->op->forward_fused && s->fused.last == s->r &&
@@ -244,7 +244,7 @@ static bool may_overwrite(const ag_tape *tape, const struct step *s, uint32_t x)
 /* Numbers the slots of what only the group reads, again and again the same few. */
 static void number_slots(ag_tape *tape)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     uint32_t tenant[SLOTS];
     int used = 0;
     for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
@@ -271,7 +271,7 @@ static void number_slots(ag_tape *tape)
 /* Room for what the chunks sum, behind that for a block's part. */
 static bool place_sums(ag_tape *tape)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     size_t size = 0;
     for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
         if (s->role != SUM_OF_ROWS)
@@ -295,7 +295,7 @@ static double work_of(const ag_tape *tape, const struct record *r)
 
 void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
 {
-    struct group *group = tape->plan;
+    struct group *group = &tape->plan;
     bool walked = false, done = true;
     group->count = 0;
     group->rows = 0;
@@ -303,6 +303,7 @@ void make_plan(ag_tape *tape, uint32_t first, uint32_t end)
     group->first = first;
     group->end = end;
     tape->groups++;
+    tape->replan = false;
     for (uint32_t i = first; i < end && done; i++) {
         done = place(tape, i);
         walked |= tape->transient.at[i].walk > 0;

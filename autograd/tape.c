@@ -59,7 +59,7 @@ ag_tape *ag_tape_new_with(ag_dtype dtype, ag_allocator *allocator, void *context
                       .ran = 1};
     ag_rng_seed(&tape->rng, 0);
     if (!grow_records(tape, &tape->transient) || !grow_records(tape, &tape->lasting) ||
-        !arena_grow(tape, &tape->arena, 0) || !blocks_new(tape)) {
+        !arena_grow(tape, &tape->arena, 0)) {
         ag_tape_free(tape);
         return NULL;
     }

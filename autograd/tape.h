@@ -109,8 +109,21 @@ struct scratch {
     size_t size;
 };
 
-struct group;
 struct pool;
+struct step;
+struct runner;
+
+/* The plan of records that run together by blocks of rows (plan.c). */
+struct group {
+    struct step *step;
+    uint32_t count, capacity;
+    uint32_t first, end; /* the records that it was planned for; end 0: not planned */
+    int64_t rows;
+    double work;                    /* see threads_for */
+    size_t slot_size, partial_size; /* bytes of a slot, and of the largest sum */
+    struct runner *runner;          /* one for each thread but the tape's own */
+    int runners;
+};
 
 struct ag_tape {
     const struct kernels *kernels;
@@ -138,7 +151,7 @@ struct ag_tape {
     int threads;              /* to use at most; 0: as many as there are cores */
     double least_shared;      /* nanoseconds of work that are worth sharing */
     bool sharing;             /* some is being shared: its parts are not shared again */
-    struct group *plan;       /* of the records that were last run in blocks */
+    struct group plan;        /* of the records that were last run in blocks */
     uint32_t groups;          /* plans made so far: the number of the last */
     uint64_t elided_clock;    /* a leaf set after this has left its old values in its shadow */
     bool worth_blocks;        /* some record has rows enough */
@@ -311,7 +324,6 @@ void pool_free(ag_tape *tape);
 
 /* ---- Running by blocks of rows (blocks.c) ---- */
 
-bool blocks_new(ag_tape *tape);
 void blocks_free(ag_tape *tape);
 bool blocks_note(ag_tape *tape, struct record *r);   /* of a record just made; false on error */
 void settle(ag_tape *tape);                          /* computes what was elided */
