@@ -40,10 +40,8 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define AG_API          __attribute__((visibility("default")))
 #define AG_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
-#define AG_API
 #define AG_PRINTF(f, a)
 #endif
 
@@ -196,14 +194,12 @@ static inline ag_tensor ag_at(ag_tensor x, const char *file, int line)
 
 /* ---- Making tensors ---- */
 
-/* Names are copied. Values come in row-major order, as many as the shape says, and are converted to
- * the tape's type. */
-AG_API ag_tensor ag_parameter(ag_tape *tape, const char *name,
-                              ag_shape shape); /* zeros; lasts; is trained */
-AG_API ag_tensor ag_buffer(ag_tape *tape, const char *name,
-                           ag_shape shape); /* zeros; lasts; is not */
-AG_API ag_tensor ag_input(ag_tape *tape, const char *name,
-                          ag_shape shape); /* zeros, until the reset */
+/* Zeros: a parameter lasts and is trained, a buffer lasts and is not, an input is there until the
+ * reset. Names are copied. Values come in row-major order, as many as the shape says, and are
+ * converted to the tape's type. */
+AG_API ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape);
+AG_API ag_tensor ag_buffer(ag_tape *tape, const char *name, ag_shape shape);
+AG_API ag_tensor ag_input(ag_tape *tape, const char *name, ag_shape shape);
 AG_API ag_tensor ag_input_f32(ag_tape *tape, const char *name, ag_shape shape, const float *values);
 AG_API ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape,
                               const double *values);
@@ -256,8 +252,7 @@ AG_API ag_tensor ag_div(ag_tensor x, ag_tensor y);     /* x / y */
 AG_API ag_tensor ag_pow(ag_tensor x, ag_tensor y);     /* x^y; NaN for x < 0 if y isn't whole */
 AG_API ag_tensor ag_maximum(ag_tensor x, ag_tensor y); /* NaN if either is; where they are equal, */
 AG_API ag_tensor ag_minimum(ag_tensor x, ag_tensor y); /* each gets half of the gradient */
-AG_API ag_tensor ag_where(ag_tensor condition, ag_tensor x,
-                          ag_tensor y); /* x where the condition is not 0, else y */
+AG_API ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y); /* condition ? x : y */
 
 /* Comparisons, with broadcasting: 1 where it is so, else 0, as with any NaN (but not_equal is 1
  * there). They have no gradient. */
@@ -335,9 +330,8 @@ AG_API ag_tensor ag_argmax(ag_tensor x, int axis,
                            bool keep); /* position of the first of the greatest; no gradient */
 
 /* Shapes. */
-AG_API ag_tensor ag_transpose(ag_tensor x); /* (..., m, n) to (..., n, m) */
-AG_API ag_tensor ag_reshape(ag_tensor x,
-                            ag_shape shape); /* the same elements; one size may be -1 */
+AG_API ag_tensor ag_transpose(ag_tensor x);               /* (..., m, n) to (..., n, m) */
+AG_API ag_tensor ag_reshape(ag_tensor x, ag_shape shape); /* same elements; a size may be -1 */
 AG_API ag_tensor ag_broadcast_to(
     ag_tensor x, ag_shape shape); /* repeats along axes of size 1 and new leading ones */
 AG_API ag_tensor ag_sum_to(ag_tensor x,

@@ -141,10 +141,8 @@ static bool find_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_t
     clear_marks(&y.tape->transient);
     for (size_t i = 0; i < count; i++) {
         struct record *x = wrt[i].tape == y.tape ? resolve(wrt[i], "gradients") : NULL;
-        if (!x) {
-            ag_fail(y.tape, "gradients: tensor %zu of those asked for is not on y's tape", i);
-            return false;
-        }
+        if (!x)
+            return fault(y.tape, "gradients: tensor %zu of those asked for is not on y's tape", i);
         x->needed = true;
     }
     if (!walk_from(y))
@@ -158,10 +156,8 @@ static bool find_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_t
 
 bool ag_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_tensor *gradients)
 {
-    if (count && (!wrt || !gradients)) {
-        ag_fail(y.tape, "gradients: no tensors (NULL)");
-        return false;
-    }
+    if (count && (!wrt || !gradients))
+        return fault(y.tape, "gradients: no tensors (NULL)");
     bool found = find_gradients(y, wrt, count, gradients);
     for (size_t i = 0; i < count && !found; i++)
         gradients[i] = (ag_tensor){.tape = y.tape};

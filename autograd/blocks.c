@@ -74,7 +74,7 @@ struct blocks {
 
 static char *sum_of_chunk(const struct blocks *b, const struct step *s, size_t chunk)
 {
-    size_t bytes = aligned((size_t)record_at(b->tape, s->r)->count * element_size(b->tape));
+    size_t bytes = aligned(bytes_of(b->tape, record_at(b->tape, s->r)));
     return chunk ? b->tape->partial.at + b->partial_size + s->sums + (chunk - 1) * bytes : s->data;
 }
 
@@ -116,7 +116,7 @@ void run_sum_of_rows(ag_tape *tape, struct record *r)
     struct blocks b = {.tape = tape,
                        .step = step,
                        .rows = rows_of(tape, r),
-                       .partial_size = aligned((size_t)r->count * element_size(tape))};
+                       .partial_size = aligned(bytes_of(tape, r))};
     for (int k = 0; k < r->inputs; k++)
         if (is_cut(r, k) && (k == 0 || r->input[k] != r->input[0]))
             *s++ = make_step(tape, r->input[k], CUT, b.rows);
@@ -300,7 +300,7 @@ void keep_shadow(ag_tape *tape, struct record *leaf, bool all)
     if (!leaf->shadow || leaf->clock > tape->elided_clock)
         return;
     if (!all || leaf->pinned || leaf->op != &input_op) {
-        memcpy(leaf->shadow, leaf->data, (size_t)leaf->count * element_size(tape));
+        memcpy(leaf->shadow, leaf->data, bytes_of(tape, leaf));
         return;
     }
     swap_shadow(leaf);
@@ -328,7 +328,7 @@ void blocks_free(ag_tape *tape)
 /* What an op that goes by rows has to know when it is recorded; false on error. */
 bool blocks_note(ag_tape *tape, struct record *r)
 {
-    size_t size = (size_t)r->count * element_size(tape);
+    size_t size = bytes_of(tape, r);
     if (!r->cut_operands || rows_of(tape, r) < ROWS)
         return true;
     r->sums_chunks = r->sums_rows && rows_of(tape, r) > ROWS;

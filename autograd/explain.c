@@ -114,7 +114,7 @@ static void line(struct printer *p, uint32_t index, const struct note *note)
         print_values(p, r);
     if (p->what & AG_EXPLAIN_COST)
         fprintf(p->out, " %10.2f %12.0f", run_time(p, index),
-                r->op->view ? 0 : (double)r->count * (double)element_size(p->tape));
+                r->op->view ? 0 : (double)bytes_of(p->tape, r));
     if (of_leaf)
         print_target(p, r, note->target);
     fputc('\n', p->out);

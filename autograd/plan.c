@@ -130,8 +130,7 @@ static bool shadow_operands(ag_tape *tape, uint32_t index)
         struct record *x = input_of(tape, r, k);
         if (!(r->input[k] & LASTING) || x->shadow)
             continue;
-        x->shadow =
-            arena_allocate(tape, &tape->lasting_arena, (size_t)x->count * element_size(tape));
+        x->shadow = arena_allocate(tape, &tape->lasting_arena, bytes_of(tape, x));
         if (!x->shadow)
             return false;
     }
@@ -276,7 +275,7 @@ static bool place_sums(ag_tape *tape)
     for (struct step *s = group->step, *end = s + group->count; s < end; s++) {
         if (s->role != SUM_OF_ROWS)
             continue;
-        size_t bytes = aligned((size_t)record_at(tape, s->r)->count * element_size(tape));
+        size_t bytes = aligned(bytes_of(tape, record_at(tape, s->r)));
         s->sums = size;
         size += (size_t)(chunks_of(group->rows) - 1) * bytes;
         group->partial_size = bytes > group->partial_size ? bytes : group->partial_size;

@@ -70,9 +70,7 @@ static void print_axis(const struct printing *p, int axis, int64_t at)
 
 bool can_write(ag_tape *tape, const FILE *out, const char *who)
 {
-    if (!out)
-        ag_fail(tape, "%s: no file to write to (NULL)", who);
-    return out;
+    return out || fault(tape, "%s: no file to write to (NULL)", who);
 }
 
 void ag_print(ag_tensor x, FILE *out)

@@ -47,24 +47,20 @@ static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
             element_at(tape, r, element), r->walk ? "backward pass" : "forward pass", buffer);
 }
 
-/* True when a record, or a leaf that it reads, holds a value that is not finite: that is the error.
- */
-static bool trace_record(ag_tape *tape, uint32_t index)
+/* Where a record holds a value that is not finite, that is the error, or first of all such a value
+ * of a leaf that it reads. */
+static void trace_record(ag_tape *tape, uint32_t index)
 {
     const struct record *r = &tape->transient.at[index];
     int64_t element = nonfinite_element(tape, r);
-    if (element < 0)
-        return false;
-    for (int k = 0; k < r->inputs; k++) {
+    for (int k = 0; k < r->inputs && element >= 0; k++) {
         const struct record *x = input_of(tape, r, k);
         int64_t at = x->op->leaf ? nonfinite_element(tape, x) : -1;
-        if (at >= 0) {
-            report_nonfinite(tape, r->input[k], at);
-            return true;
-        }
+        if (at >= 0)
+            report_nonfinite(tape, r->input[k], at); /* of several errors the first stays */
     }
-    report_nonfinite(tape, index, element);
-    return true;
+    if (element >= 0)
+        report_nonfinite(tape, index, element);
 }
 
 /* What comes after the first find is run as ever: a value that can be read must have been computed.

@@ -6,25 +6,20 @@
 
 bool shape_check(ag_tape *tape, const char *who, ag_shape shape)
 {
-    if (shape.rank < 0 || shape.rank > AG_MAX_RANK) {
-        ag_fail(tape, "%s: a shape has 0 to %d dimensions, not %d", who, AG_MAX_RANK, shape.rank);
-        return false;
-    }
+    if (shape.rank < 0 || shape.rank > AG_MAX_RANK)
+        return fault(tape, "%s: a shape has 0 to %d dimensions, not %d", who, AG_MAX_RANK,
+                     shape.rank);
     int64_t room = PTRDIFF_MAX / 16;
     for (int i = 0; i < shape.rank; i++) {
-        if (shape.dim[i] < 1) {
-            ag_fail(tape,
-                    "%s: axis %d has size %lld; every size must be at least 1, but the shape asked "
-                    "for is %s",
-                    who, i, (long long)shape.dim[i], shape_words(&shape).at);
-            return false;
-        }
+        if (shape.dim[i] < 1)
+            return fault(tape,
+                         "%s: axis %d has size %lld; every size must be at least 1, but the shape "
+                         "asked for is %s",
+                         who, i, (long long)shape.dim[i], shape_words(&shape).at);
         room /= shape.dim[i];
-        if (!room) {
-            ag_fail(tape, "%s: shape %s has more elements than memory can hold", who,
-                    shape_words(&shape).at);
-            return false;
-        }
+        if (!room)
+            return fault(tape, "%s: shape %s has more elements than memory can hold", who,
+                         shape_words(&shape).at);
     }
     return true;
 }

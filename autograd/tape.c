@@ -24,10 +24,9 @@ static const struct kernels *kernels_for(ag_dtype dtype, const char *isa)
 
 bool grow_records(ag_tape *tape, struct records *records)
 {
-    if (2 * records->capacity & LASTING) {
-        ag_fail(tape, "the tape is full: %u records; ag_tape_reset makes room", records->count);
-        return false;
-    }
+    if (2 * records->capacity & LASTING)
+        return fault(tape, "the tape is full: %u records; ag_tape_reset makes room",
+                     records->count);
     struct record *at = tape_grow(tape, records->at, &records->capacity, sizeof *at);
     if (!at)
         return false;

@@ -19,6 +19,9 @@
 #define COLD __attribute__((cold))
 COLD ag_tensor ag_fail(ag_tape *tape, const char *format, ...);
 
+/* The same, and returns false. */
+COLD bool fault(ag_tape *tape, const char *format, ...) AG_PRINTF(2, 3);
+
 #define LASTING 0x80000000u /* bit of an index: in the lasting array */
 
 enum { MAX_INPUTS = 3, ERROR_SIZE = 1536, SHAPE_TEXT = 192 };
@@ -226,6 +229,11 @@ static inline ag_tensor handle(ag_tape *tape, uint32_t index)
 static inline size_t element_size(const ag_tape *tape)
 {
     return tape->kernels->element;
+}
+
+static inline size_t bytes_of(const ag_tape *tape, const struct record *r)
+{
+    return (size_t)r->count * element_size(tape);
 }
 
 /* The record behind a handle, or NULL if the handle is not valid. */

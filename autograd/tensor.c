@@ -25,7 +25,7 @@ static ag_tensor cleared(ag_tensor x)
 {
     const struct record *r = find(x);
     if (r)
-        memset(r->data, 0, (size_t)r->count * element_size(x.tape));
+        memset(r->data, 0, bytes_of(x.tape, r));
     return x;
 }
 

@@ -280,20 +280,18 @@ bool threads_from_environment(ag_tape *tape)
     long threads = strtol(text, &end, 10);
     if (!*end && threads >= 0 && threads <= MOST_THREADS)
         return ag_set_threads(tape, (int)threads);
-    ag_fail(tape, "TAPEGRAD_THREADS is '%s'; it may be 0 (as many as there are cores) to %d", text,
-            MOST_THREADS);
-    return false;
+    return fault(tape, "TAPEGRAD_THREADS is '%s'; it may be 0 (as many as there are cores) to %d",
+                 text, MOST_THREADS);
 }
 
 bool ag_set_threads(ag_tape *tape, int threads)
 {
     if (!tape)
         return false;
-    if (threads < 0 || threads > MOST_THREADS) {
-        ag_fail(tape, "set_threads: %d threads asked for; 0 (as many as there are cores) to %d",
-                threads, MOST_THREADS);
-        return false;
-    }
+    if (threads < 0 || threads > MOST_THREADS)
+        return fault(tape,
+                     "set_threads: %d threads asked for; 0 (as many as there are cores) to %d",
+                     threads, MOST_THREADS);
     if (tape->threads != threads)
         pool_free(tape);
     tape->threads = threads;

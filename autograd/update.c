@@ -27,10 +27,8 @@ static struct record *beside(const struct update *u, ag_tensor x, const char *wh
 static bool take_state(struct update *u, ag_tensor x, const char *what)
 {
     struct record *state = beside(u, x, what), *other = u->state[0];
-    if (!state || state == u->w || state == other) {
-        ag_fail(u->tape, "%s: the %s must be a tensor of its own", u->who, what);
-        return false;
-    }
+    if (!state || state == u->w || state == other)
+        return fault(u->tape, "%s: the %s must be a tensor of its own", u->who, what);
     u->state[other ? 1 : 0] = state;
     return can_change(x, state, u->who);
 }
@@ -57,8 +55,7 @@ static bool all_finite(const struct update *u, const double *options, size_t cou
         zero += 0.0 * options[i];
     if (zero == 0.0)
         return true;
-    ag_fail(u->tape, "%s: an option is not finite", u->who);
-    return false;
+    return fault(u->tape, "%s: an option is not finite", u->who);
 }
 
 static void run_share(void *context, size_t first, size_t count, int thread)
@@ -121,10 +118,8 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
     if (!take_state(&u, m, "first moment") || !take_state(&u, v, "second moment") ||
         !all_finite(&u, options, sizeof options / sizeof *options))
         return false;
-    if (o->step < 1) {
-        ag_fail(u.tape, "update_adam: steps count from 1");
-        return false;
-    }
+    if (o->step < 1)
+        return fault(u.tape, "update_adam: steps count from 1");
     const struct adam adam = {.rate = o->rate,
                               .beta1 = o->beta1,
                               .beta2 = o->beta2,
