@@ -14,7 +14,7 @@ struct update {
 
 /* The record of x if it can be the gradient or a state of the parameter: on its tape, and shaped
  * like it. NULL with the error. */
-static struct record *beside(const struct update *u, ag_tensor x, const char *what)
+static inline struct record *beside(const struct update *u, ag_tensor x, const char *what)
 {
     struct record *found = x.tape == u->tape ? find(x) : NULL;
     if (found && shape_equal(&found->shape, &u->w->shape))
@@ -34,7 +34,7 @@ static bool take_state(struct update *u, ag_tensor x, const char *what)
 }
 
 /* Begins with the parameter, its gradient and whether there are options; false on error. */
-static bool begin(struct update *u, ag_tensor w, ag_tensor g, const void *options)
+static inline bool begin(struct update *u, ag_tensor w, ag_tensor g, const void *options)
 {
     u->tape = w.tape;
     u->w = resolve(w, u->who);
@@ -48,7 +48,7 @@ static bool begin(struct update *u, ag_tensor w, ag_tensor g, const void *option
 }
 
 /* What is not finite makes NaN of 0. */
-static bool all_finite(const struct update *u, const double *options, size_t count)
+static inline bool all_finite(const struct update *u, const double *options, size_t count)
 {
     double zero = 0.0;
     for (size_t i = 0; i < count; i++)
@@ -58,7 +58,7 @@ static bool all_finite(const struct update *u, const double *options, size_t cou
     return fault(u->tape, "%s: an option is not finite", u->who);
 }
 
-static void run_share(void *context, size_t first, size_t count, int thread)
+static inline void run_share(void *context, size_t first, size_t count, int thread)
 {
     const struct update *u = context;
     const struct kernels *k = u->tape->kernels;
@@ -73,8 +73,9 @@ static void run_share(void *context, size_t first, size_t count, int thread)
         k->adam(count, w, g, state[0], state[1], u->adam);
 }
 
-/* In one pass over all elements, shared among threads where these are many; false on error. */
-static bool run(struct update *u, ag_tensor w)
+/* In one pass over all elements, shared among threads where these are many; false on error. Inlined
+ * in both of its callers: of a small parameter, the call would be a good part of the update. */
+__attribute__((always_inline)) static inline bool run(struct update *u, ag_tensor w)
 {
     size_t count = (size_t)u->w->count;
     if (!can_change(w, u->w, u->who))
