@@ -3,12 +3,14 @@
  * and can be differentiated again. */
 #include "ops/ops.h"
 
-static void clear_marks(const struct records *records)
+static void clear_marks(ag_tape *tape)
 {
-    for (uint32_t i = 1; i < records->count; i++) {
-        records->at[i].needed = false;
-        records->at[i].gradient = 0;
-    }
+    const struct records *all[] = {&tape->lasting, &tape->transient};
+    for (int k = 0; k < 2; k++)
+        for (uint32_t i = 1; i < all[k]->count; i++) {
+            all[k]->at[i].needed = false;
+            all[k]->at[i].gradient = 0;
+        }
 }
 
 /* Marks what gradients must pass through: the records up to y that depend on a marked one. */
@@ -137,8 +139,7 @@ static bool find_gradients(ag_tensor y, const ag_tensor *wrt, size_t count, ag_t
 {
     if (!can_start(y, "gradients"))
         return false;
-    clear_marks(&y.tape->lasting);
-    clear_marks(&y.tape->transient);
+    clear_marks(y.tape);
     for (size_t i = 0; i < count; i++) {
         struct record *x = wrt[i].tape == y.tape ? resolve(wrt[i], "gradients") : NULL;
         if (!x)
@@ -193,8 +194,7 @@ static bool walk_for_parameters(ag_tensor y)
 {
     ag_tape *tape = y.tape;
     uint32_t first = tape->transient.count;
-    clear_marks(&tape->lasting);
-    clear_marks(&tape->transient);
+    clear_marks(tape);
     for (uint32_t i = 1; i < tape->lasting.count; i++)
         tape->lasting.at[i].needed = tape->lasting.at[i].trainable;
     if (!walk_from(y))

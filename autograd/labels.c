@@ -10,12 +10,11 @@ enum { LOSS = 'L' };
 /* Does any tensor bear this name already? Asked once for each of 26 letters. */
 static bool name_taken(const ag_tape *tape, const char *name)
 {
-    for (uint32_t i = 1; i < tape->lasting.count; i++)
-        if (tape->lasting.at[i].name && !strcmp(tape->lasting.at[i].name, name))
-            return true;
-    for (uint32_t i = 1; i < tape->transient.count; i++)
-        if (tape->transient.at[i].name && !strcmp(tape->transient.at[i].name, name))
-            return true;
+    const struct records *all[] = {&tape->lasting, &tape->transient};
+    for (int k = 0; k < 2; k++)
+        for (uint32_t i = 1; i < all[k]->count; i++)
+            if (all[k]->at[i].name && !strcmp(all[k]->at[i].name, name))
+                return true;
     return false;
 }
 

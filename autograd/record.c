@@ -83,6 +83,11 @@ ag_tensor repeat(ag_tape *tape, const char *name)
     return handle(tape, tape->transient.count++);
 }
 
+static bool has_room(ag_tape *tape, struct records *records)
+{
+    return records->count < records->capacity || grow_records(tape, records);
+}
+
 /* The next record is not the one that stands there; makes room for it. False when out of memory. */
 static bool stop_repeating(ag_tape *tape)
 {
@@ -91,29 +96,20 @@ static bool stop_repeating(ag_tape *tape)
     tape->replan = true;
     if (records->count < tape->last_walk.end)
         tape->last_walk.y = 0; /* its records are overwritten, or what led to them */
-    return records->count < records->capacity || grow_records(tape, records);
+    return has_room(tape, records);
 }
 
 /* ---- Leaves ---- */
-
-static uint32_t lasting_leaf(ag_tape *tape, struct record r)
-{
-    struct records *records = &tape->lasting;
-    if (records->count == records->capacity && !grow_records(tape, records))
-        return 0;
-    tape->parameters++;
-    records->at[records->count] = r;
-    return records->count++ | LASTING;
-}
 
 uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape shape,
                   bool lasting)
 {
     struct arena *arena = lasting ? &tape->lasting_arena : &tape->arena;
-    uint32_t next = tape->transient.count;
+    struct records *records = lasting ? &tape->lasting : &tape->transient;
     if (!lasting && may_repeat(tape) && same_leaf(tape, op, name, &shape))
-        return repeat(tape, name ? tape->transient.at[next].name : NULL).index;
-    if (tape->failed || !shape_check(tape, op->name, shape) || (!lasting && !stop_repeating(tape)))
+        return repeat(tape, name ? records->at[records->count].name : NULL).index;
+    if (tape->failed || !shape_check(tape, op->name, shape) ||
+        !(lasting ? has_room(tape, records) : stop_repeating(tape)))
         return 0;
     int64_t count = shape_count(&shape);
     size_t size = (size_t)count * element_size(tape);
@@ -124,20 +120,18 @@ uint32_t new_leaf(ag_tape *tape, const struct op *op, const char *name, ag_shape
     const char *copy = name && data ? arena_string(tape, arena, name) : NULL;
     if (!data || (input && !shadow) || (name && !copy))
         return 0;
-    struct record r = {.op = op,
-                       .data = data,
-                       .from = from,
-                       .to = arena->free,
-                       .name = copy,
-                       .count = count,
-                       .shape = shape,
-                       .shadow = shadow,
-                       .clock = tape->clock,
-                       .walk = tape->walking};
-    if (lasting)
-        return lasting_leaf(tape, r);
-    tape->transient.at[next] = r;
-    return tape->transient.count++;
+    tape->parameters += lasting;
+    records->at[records->count] = (struct record){.op = op,
+                                                  .data = data,
+                                                  .from = from,
+                                                  .to = arena->free,
+                                                  .name = copy,
+                                                  .count = count,
+                                                  .shape = shape,
+                                                  .shadow = shadow,
+                                                  .clock = tape->clock,
+                                                  .walk = tape->walking};
+    return records->count++ | (lasting ? LASTING : 0);
 }
 
 /* ---- Refusing ---- */

@@ -346,19 +346,12 @@ static inline void pin(ag_tape *tape, struct record *r)
         start_storing(tape, r);
 }
 
-/* A leaf is about to change: in part, or (renew) all of it. What was recorded before must have been
- * run on the old values. */
-static inline void touch(ag_tape *tape, struct record *leaf)
+/* A leaf is about to change, all of it or in part. What was recorded before must have been run on
+ * the old values. */
+static inline void touch(ag_tape *tape, struct record *leaf, bool all)
 {
     if (tape->elided)
-        keep_shadow(tape, leaf, false);
-    leaf->clock = ++tape->clock;
-}
-
-static inline void renew(ag_tape *tape, struct record *leaf)
-{
-    if (tape->elided)
-        keep_shadow(tape, leaf, true);
+        keep_shadow(tape, leaf, all);
     leaf->clock = ++tape->clock;
 }
 

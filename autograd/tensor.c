@@ -81,7 +81,7 @@ static struct record *changeable(ag_tensor x, struct record *r, const char *who)
     run_pending(x.tape);
     if (x.tape->failed)
         return NULL;
-    renew(x.tape, r);
+    touch(x.tape, r, true);
     return r;
 }
 

@@ -84,9 +84,9 @@ __attribute__((always_inline)) static inline bool run(struct update *u, ag_tenso
     if (u->tape->failed)
         return false;
     pin(u->tape, u->g);
-    touch(u->tape, u->w);
+    touch(u->tape, u->w, false);
     for (int i = 0; i < 2 && u->state[i]; i++)
-        touch(u->tape, u->state[i]);
+        touch(u->tape, u->state[i], false);
     if (worth_sharing_elements(u->tape, count))
         share_elements(u->tape, count, run_share, u);
     else
