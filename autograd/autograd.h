@@ -321,21 +321,19 @@ AG_API ag_tensor ag_min_axes(ag_tensor x, ag_axes axes, bool keep);
 AG_API ag_tensor ag_var_axes(ag_tensor x, ag_axes axes, int correction, bool keep);
 
 /* Along an axis. The first three are safe for values of any size, -inf (what is masked out) too. */
-AG_API ag_tensor ag_softmax(ag_tensor x, int axis);     /* e^x / sum(e^x) */
-AG_API ag_tensor ag_log_softmax(ag_tensor x, int axis); /* x - log(sum(e^x)) */
-AG_API ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes,
-                              bool keep);          /* log(sum(e^x)) over the named axes */
-AG_API ag_tensor ag_cumsum(ag_tensor x, int axis); /* y[i] = x[0] + ... + x[i] */
+AG_API ag_tensor ag_softmax(ag_tensor x, int axis);                  /* e^x / sum(e^x) */
+AG_API ag_tensor ag_log_softmax(ag_tensor x, int axis);              /* x - log(sum(e^x)) */
+AG_API ag_tensor ag_logsumexp(ag_tensor x, ag_axes axes, bool keep); /* log(sum(e^x)) over these */
+AG_API ag_tensor ag_cumsum(ag_tensor x, int axis);                   /* y[i] = x[0] + ... + x[i] */
 AG_API ag_tensor ag_argmax(ag_tensor x, int axis,
                            bool keep); /* position of the first of the greatest; no gradient */
 
-/* Shapes. */
+/* Shapes. broadcast_to repeats along axes of size 1 and new leading ones, and sum_to, the reverse,
+ * sums what a broadcast repeated. */
 AG_API ag_tensor ag_transpose(ag_tensor x);               /* (..., m, n) to (..., n, m) */
 AG_API ag_tensor ag_reshape(ag_tensor x, ag_shape shape); /* same elements; a size may be -1 */
-AG_API ag_tensor ag_broadcast_to(
-    ag_tensor x, ag_shape shape); /* repeats along axes of size 1 and new leading ones */
-AG_API ag_tensor ag_sum_to(ag_tensor x,
-                           ag_shape shape); /* the reverse: sums what a broadcast repeated */
+AG_API ag_tensor ag_broadcast_to(ag_tensor x, ag_shape shape);
+AG_API ag_tensor ag_sum_to(ag_tensor x, ag_shape shape);
 
 /* Elements in another order. */
 AG_API ag_tensor ag_permute(ag_tensor x, ag_axes axes);   /* axis i of the result is x's axes[i] */

@@ -19,8 +19,8 @@
 #define COLD __attribute__((cold))
 COLD ag_tensor ag_fail(ag_tape *tape, const char *format, ...);
 
-/* The same, and returns false. */
-COLD bool fault(ag_tape *tape, const char *format, ...) AG_PRINTF(2, 3);
+/* The same, and false. */
+#define fault(...) (ag_fail(__VA_ARGS__), false)
 
 #define LASTING 0x80000000u /* bit of an index: in the lasting array */
 

@@ -52,30 +52,16 @@ static bool begin_error(ag_tape *tape, struct text *text)
     return true;
 }
 
-AG_PRINTF(2, 0)
-static void fail_with(ag_tape *tape, const char *format, va_list args)
-{
-    struct text text;
-    if (begin_error(tape, &text))
-        text_addv(&text, format ? format : "fail: no message (NULL)", args);
-}
-
 ag_tensor ag_fail(ag_tape *tape, const char *format, ...)
 {
-    va_list args;
-    va_start(args, format);
-    fail_with(tape, format, args);
-    va_end(args);
+    struct text text;
+    if (begin_error(tape, &text)) {
+        va_list args;
+        va_start(args, format);
+        text_addv(&text, format ? format : "fail: no message (NULL)", args);
+        va_end(args);
+    }
     return (ag_tensor){.tape = tape};
-}
-
-bool fault(ag_tape *tape, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fail_with(tape, format, args);
-    va_end(args);
-    return false;
 }
 
 void ag_error_at(ag_tape *tape, const char *file, int line)
