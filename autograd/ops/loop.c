@@ -16,20 +16,19 @@ static void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
                 int inputs)
 {
-    loop->rank = 0;
-    for (int i = 0; i < shape->rank; i++) {
+    *loop = (struct loop){.dim = {1, 1}};
+    for (int i = shape->rank - 1; i >= 0; i--) {
         if (shape->dim[i] == 1)
             continue;
         int last = loop->rank - 1;
         bool merge = last >= 0;
         for (int k = 0; k < inputs && merge; k++)
-            merge = loop->stride[k][last] == stride[k][i] * shape->dim[i];
+            merge = stride[k][i] == loop->stride[k][last] * loop->dim[last];
         if (!merge)
-            loop->dim[++last] = 1;
+            loop->dim[last = loop->rank++] = 1;
         loop->dim[last] *= shape->dim[i];
-        for (int k = 0; k < inputs; k++)
+        for (int k = 0; k < inputs && !merge; k++)
             loop->stride[k][last] = stride[k][i];
-        loop->rank = last + 1;
     }
 }
 
@@ -46,9 +45,9 @@ bool loop_plan(struct call *call, int inputs, int skip)
     return call->loop;
 }
 
-bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset)
+bool loop_next(const struct loop *loop, int first, int inputs, int64_t *at, ptrdiff_t *offset)
 {
-    for (int i = axes - 1; i >= 0; i--) {
+    for (int i = first; i < loop->rank; i++) {
         for (int k = 0; k < inputs; k++)
             offset[k] += loop->stride[k][i];
         if (++at[i] < loop->dim[i])

@@ -141,7 +141,7 @@ static void run_batch(void *context, size_t first, size_t count, int thread)
             p.c = (char *)s->p->c + (ptrdiff_t)(i * p.m * p.n) * size;
             s->tape->kernels->matmul(&p);
         }
-        loop_next(r->loop, r->loop->rank, 2, at, offset);
+        loop_next(r->loop, 0, 2, at, offset);
     }
 }
 

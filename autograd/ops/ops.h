@@ -178,7 +178,9 @@ bool shape_asked_for(struct call *call);
 void look_for_outer(ag_tensor y);
 
 /* A walk over the elements (or matrices) of a result and its operands, whose axes are merged as far
- * as strides allow. stride 0 repeats an operand. The last axis has stride 0 or 1. */
+ * as strides allow. Axis 0 is the innermost, with stride 0 or 1 where operands broadcast; stride 0
+ * repeats an operand. Axes 0 and 1, if there is no such thing, have size 1: they are the columns
+ * and rows of what is done at once. */
 struct loop {
     int rank;
     int64_t dim[AG_MAX_RANK];
@@ -193,9 +195,9 @@ void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG
  * operands, which broadcast to it; false out of memory. */
 bool loop_plan(struct call *call, int inputs, int skip);
 
-/* Moves to the next position of the loop's first `axes` axes; false after the last. at: zeros at
+/* Moves to the next position of the loop's axes from `first` on; false after the last. at: zeros at
  * first. */
-bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset);
+bool loop_next(const struct loop *loop, int first, int inputs, int64_t *at, ptrdiff_t *offset);
 
 /* The named axes as a bit mask; false with the error, in the name of `who`. */
 bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask);

@@ -59,28 +59,25 @@ void move_block(const ag_tape *tape, const struct block *b, const void *x, void 
     OF_ELEMENTS(tape, move, b, x, y);
 }
 
-/* The last two axes of the view make a block; the others are stepped through. Either side may be
- * the whole; the other is in order. */
+/* Rows and columns of the view make a block; other axes are stepped through. Either side may be the
+ * whole; the other is in order. */
 static void move(const ag_tape *tape, const struct view *view, const void *x, void *y, bool scatter)
 {
     const struct loop *loop = &view->loop;
-    int inner = loop->rank < 2 ? loop->rank : 2;
-    const ptrdiff_t *stride = loop->stride[0] + loop->rank - inner;
-    const int64_t *dim = loop->dim + loop->rank - inner;
-    ptrdiff_t row = inner > 1 ? stride[0] : 0, col = inner > 0 ? stride[inner - 1] : 1;
-    struct block b = {.rows = inner > 1 ? (size_t)dim[0] : 1,
-                      .cols = inner > 0 ? (size_t)dim[inner - 1] : 1,
+    struct steps side_by_side = {(ptrdiff_t)loop->dim[0], 1},
+                 seen = {loop->stride[0][1], loop->stride[0][0]};
+    struct block b = {.rows = (size_t)loop->dim[1],
+                      .cols = (size_t)loop->dim[0],
+                      .from = scatter ? side_by_side : seen,
+                      .to = scatter ? seen : side_by_side,
                       .add = scatter && view->overlaps};
-    struct steps side_by_side = {(ptrdiff_t)b.cols, 1}, seen = {row, col};
-    b.from = scatter ? side_by_side : seen;
-    b.to = scatter ? seen : side_by_side;
     int64_t at[AG_MAX_RANK] = {0};
     ptrdiff_t size = (ptrdiff_t)element_size(tape), whole = view->offset, part = 0;
     do {
         ptrdiff_t from = scatter ? part : whole, to = scatter ? whole : part;
         move_block(tape, &b, (const char *)x + from * size, (char *)y + to * size);
         part += (ptrdiff_t)(b.rows * b.cols);
-    } while (loop_next(loop, loop->rank - inner, 1, at, &whole));
+    } while (loop_next(loop, 2, 1, at, &whole));
 }
 
 static void gather_forward(ag_tape *tape, const struct record *r)
