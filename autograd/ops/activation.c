@@ -21,13 +21,8 @@ static const struct op sigmoid_slope_op = {
     .adjoint = &sigmoid_slope_op,
 };
 
-static ag_tensor sigmoid_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record2(&sigmoid_slope_op, dy, y, NULL);
-}
-
 static const struct op sigmoid_op = {CALLED("sigmoid", 1, "$x"), ELEMENTWISE(UNARY_SIGMOID),
-                                     .gradient = sigmoid_gradient};
+                                     SLOPE_BY_RESULT(&sigmoid_slope_op)};
 RECORDS_1(ag_sigmoid, sigmoid_op)
 
 /* ---- y = tanh(x): dy/dx = 1 - y^2 ---- */
@@ -46,13 +41,8 @@ static const struct op tanh_slope_op = {
     .adjoint = &tanh_slope_op,
 };
 
-static ag_tensor tanh_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record2(&tanh_slope_op, dy, y, NULL);
-}
-
 static const struct op tanh_op = {CALLED("tanh", 1, "$x"), ELEMENTWISE(UNARY_TANH),
-                                  .gradient = tanh_gradient};
+                                  SLOPE_BY_RESULT(&tanh_slope_op)};
 RECORDS_1(ag_tanh, tanh_op)
 
 /* ---- y = relu(x): dy/dx = 1 where y > 0, else 0; flat in y ---- */
@@ -60,13 +50,8 @@ RECORDS_1(ag_tanh, tanh_op)
 static const struct op relu_slope_op = {WRITTEN("relu_slope", 2, "$x · ($y > 0)", PRODUCT),
                                         BROADCAST(BINARY_RELU_SLOPE), LINEAR(&relu_slope_op)};
 
-static ag_tensor relu_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record2(&relu_slope_op, dy, y, NULL);
-}
-
 static const struct op relu_op = {CALLED("relu", 1, "$x"), ELEMENTWISE(UNARY_RELU),
-                                  .gradient = relu_gradient};
+                                  SLOPE_BY_RESULT(&relu_slope_op)};
 RECORDS_1(ag_relu, relu_op)
 
 /* ---- y = leaky_relu(x): dy/dx = 1 where x > 0, else p ---- */
@@ -97,11 +82,6 @@ static const struct op leaky_relu_slope_op = {
     LINEAR(&leaky_relu_slope_op),
 };
 
-static ag_tensor leaky_relu_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record_like(y, &leaky_relu_slope_op, dy, operand_of(y, 0));
-}
-
 static bool finite_constant(const struct call *call, const char *what)
 {
     double value = call->attr.p[0];
@@ -117,7 +97,7 @@ static const struct op leaky_relu_op = {
     CALLED("leaky_relu", 1, "$x, $p"),
     .shape = leaky_relu_shape,
     .forward = leak_forward,
-    .gradient = leaky_relu_gradient,
+    SLOPE_BY_OPERAND(&leaky_relu_slope_op),
 };
 
 ag_tensor ag_leaky_relu(ag_tensor x, double slope)

@@ -334,16 +334,11 @@ static bool placed_by_plan(struct call *call)
     return true;
 }
 
-static ag_tensor max_pool_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record_like(y, &max_put_op, dy, operand_of(y, 0));
-}
-
 static const struct op max_pool_op = {
     CALLED("max_pool", 1, "$x"),
     .shape = placed_by_plan,
     .forward = pool_forward,
-    .gradient = max_pool_gradient,
+    SLOPE_BY_OPERAND(&max_put_op),
 };
 
 /* Which element is largest does not change with the second operand. */

@@ -230,5 +230,15 @@ ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i)
     return record_like(y, r->op->adjoint, dy, r->inputs > 1 ? operand_of(y, 1) : NONE);
 }
 
+ag_tensor result_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return record_like(y, find(y)->op->adjoint, dy, y);
+}
+
+ag_tensor operand_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return record_like(y, find(y)->op->adjoint, dy, operand_of(y, i));
+}
+
 OP_LIST(elementwise_ops, &add_op, &sub_op, &mul_op, &div_op, &add_scalar_op, &scalar_sub_op,
         &mul_scalar_op, &neg_op, &exp_op, &log_op, &sqrt_op, &square_op)

@@ -64,16 +64,15 @@ static void suggest(const struct call *call, char *hint, size_t size)
 {
     static const char *const side[] = {"left", "right", "third"};
     struct text text = {.at = hint, .size = size};
-    char shape[SHAPE_TEXT];
     ag_shape ignored;
     *hint = '\0';
     for (int i = 0; i < 2; i++) {
         ag_shape x = call->in[i]->shape, other = call->in[1 - i]->shape, column = x;
         if (x.rank == 2 && other.rank == 2) {
-            ag_shape turned = {2, {x.dim[1], x.dim[0]}};
+            ag_shape turned = transposed(x);
             if (shape_broadcast(&turned, &other, &ignored)) {
-                shape_print(shape, sizeof shape, &turned);
-                text_add(&text, "the %s operand transposed is %s, which fits", side[i], shape);
+                text_add(&text, "the %s operand transposed is %s, which fits", side[i],
+                         shape_words(&turned).at);
                 return;
             }
         }
@@ -81,9 +80,8 @@ static void suggest(const struct call *call, char *hint, size_t size)
             continue;
         column.dim[column.rank++] = 1;
         if (shape_broadcast(&column, &other, &ignored)) {
-            shape_print(shape, sizeof shape, &column);
             text_add(&text, "the %s operand reshaped to %s fits: one value for each row", side[i],
-                     shape);
+                     shape_words(&column).at);
             return;
         }
     }

@@ -63,7 +63,7 @@ struct op {
      * there is none. NULL: never any. */
     ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
 
-    const struct op *adjoint; /* for linear_gradient: the op that takes dy to the first operand's */
+    const struct op *adjoint; /* for the rules below that are made of one op: which */
 
     /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the
      * operands whose rows go along, a bit for each; the others are read whole. 0, or NULL: neither.
@@ -111,6 +111,11 @@ ag_tensor record_like(ag_tensor like, const struct op *op, ag_tensor x, ag_tenso
 /* The rule of an op that is linear in its first operand and flat in any other: op->adjoint of dy
  * and what else there is, with the same constants. */
 ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i);
+
+/* Those of ops of one operand: op->adjoint of dy and y, of dy and the operand, with the same
+ * constants. */
+ag_tensor result_gradient(ag_tensor y, ag_tensor dy, int i);
+ag_tensor operand_gradient(ag_tensor y, ag_tensor dy, int i);
 
 /* That of one which passes dy on. */
 ag_tensor same_gradient(ag_tensor y, ag_tensor dy, int i);
@@ -172,6 +177,9 @@ COLD ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, con
 /* Shape rules: of element-wise ops with broadcasting; of ops that are asked for a shape. */
 bool broadcast_shape(struct call *call);
 bool shape_asked_for(struct call *call);
+
+/* The last two sizes in the other order. */
+ag_shape transposed(ag_shape shape);
 
 /* Warns where y (n, n) came of (n,) and (n, 1): allowed, but nearly always a column that lost its
  * axis. */

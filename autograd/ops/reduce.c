@@ -175,12 +175,10 @@ bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask)
     for (int i = 0; i < axes.count; i++) {
         int axis = axes.axis[i] < 0 ? axes.axis[i] + rank : axes.axis[i];
         if (axis < 0 || axis >= rank) {
-            char shape[SHAPE_TEXT];
-            shape_print(shape, sizeof shape, &r->shape);
             reject_tensor(x, who, "",
                           rank ? "axis %d is out of range for shape %s, whose axes are %d to %d"
                                : "axis %d is out of range: shape %s has no axes",
-                          axes.axis[i], shape, -rank, rank - 1);
+                          axes.axis[i], shape_words(&r->shape).at, -rank, rank - 1);
             return false;
         }
         if (*mask >> axis & 1u) {

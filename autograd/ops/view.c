@@ -208,11 +208,9 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape;
     struct view view = no_view();
-    char text[SHAPE_TEXT];
-    shape_print(text, sizeof text, &shape);
     if (ranges.count < 0 || ranges.count > shape.rank)
         return reject_tensor(x, "slice", "", "%d ranges for shape %s, which has %d axes",
-                             ranges.count, text, shape.rank);
+                             ranges.count, shape_words(&shape).at, shape.rank);
     for (int i = 0; i < shape.rank; i++) {
         if (i >= ranges.count)
             ranges.range[i] = (ag_range){0, AG_END, 1};
@@ -222,8 +220,8 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
             return reject_tensor(x, "slice", "",
                                  "nothing is left of axis %d of shape %s: start %lld, stop %lld, "
                                  "step %lld",
-                                 i, text, (long long)asked.start, (long long)asked.stop,
-                                 (long long)taken.step);
+                                 i, shape_words(&r->shape).at, (long long)asked.start,
+                                 (long long)asked.stop, (long long)taken.step);
         view.start[i] = taken.start;
         view.step[i] = taken.step;
     }
