@@ -59,18 +59,20 @@ static void reduce_forward(ag_tape *tape, const struct record *r)
     const struct record *x = input_of(tape, r, 0);
     const void *from = x->data;
     char *room = tape->workspace.at;
-    ag_shape shape = x->shape;
+    const ag_shape *shape = &x->shape;
     unsigned axes = r->attr.axes;
+    ag_shape made;
     while (after_first_run(axes)) {
         unsigned last = last_run(axes);
-        struct run run = run_of(&shape, last);
+        struct run run = run_of(shape, last);
         tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, room);
         from = room;
         room += run.outer * run.inner * element_size(tape);
-        shape = with_axes_one(shape, last);
+        made = with_axes_one(*shape, last);
+        shape = &made;
         axes &= ~last;
     }
-    struct run run = run_of(&shape, axes);
+    struct run run = run_of(shape, axes);
     tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, r->data);
 }
 
