@@ -239,51 +239,30 @@ static void lay_out(const struct work *k, const struct grid *g, char *grid, char
     move_block(k->tape, &b, out ? grid : image, out ? image : grid);
 }
 
-enum { LANES = 16 };
-
-/* One tap w over n elements: y += w x, x += w y, or what w is of them, added to it with `more`. */
-#define DEFINE_TAP(real)                                                                           \
-    static void add_##real(size_t n, real w, const real *restrict x, real *restrict y)             \
-    {                                                                                              \
-        for (size_t i = 0; i < n; i++)                                                             \
-            y[i] += w * x[i];                                                                      \
-    }                                                                                              \
-    static double dot_##real(size_t n, const real *x, const real *y)                               \
-    {                                                                                              \
-        real lane[LANES] = {0};                                                                    \
-        double sum = 0.0;                                                                          \
-        for (; n >= LANES; n -= LANES, x += LANES, y += LANES)                                     \
-            for (int i = 0; i < LANES; i++)                                                        \
-                lane[i] += x[i] * y[i];                                                            \
-        for (size_t i = 0; i < n; i++)                                                             \
-            lane[i] += x[i] * y[i];                                                                \
-        for (int i = 0; i < LANES; i++)                                                            \
-            sum += (double)lane[i];                                                                \
-        return sum;                                                                                \
-    }                                                                                              \
-    static void tap_##real(enum convolved result, size_t n, real *x, real *w, real *y, bool more)  \
-    {                                                                                              \
-        if (result == OUTPUT)                                                                      \
-            add_##real(n, *w, x, y);                                                               \
-        else if (result == INPUT)                                                                  \
-            add_##real(n, *w, y, x);                                                               \
-        else                                                                                       \
-            *w = (real)(dot_##real(n, x, y) + (more ? (double)*w : 0.0));                          \
-    }
-
-DEFINE_TAP(float)
-DEFINE_TAP(double)
-
-/* One pass over the grids for each tap. */
+/* One pass over the grids for each tap w: places += w image, or image += w places, or w is the sum
+ * of what they make of each other, added to it with `more`. */
 static void depthwise_taps(const struct work *k, const struct grid *g, char *image, char *places,
                            char *w, bool more)
 {
     const struct axis *a = k->axis;
+    bool sum = k->result == WEIGHTS, back = k->result == INPUT;
+    struct matmul p = {.m = 1,
+                       .n = sum ? 1 : g->extent,
+                       .k = sum ? g->extent : 1,
+                       .lda = sum ? g->extent : 1,
+                       .ldb = sum ? 1 : g->extent,
+                       .ldc = sum ? 1 : g->extent,
+                       .accumulate = !sum || more,
+                       .activation = UNARY_COUNT,
+                       .workspace = k->workspace};
     for (int64_t i = 0; i < k->c->kernel; i++, w += k->element) {
         ptrdiff_t first = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
                                       i % a[1].kernel * a[1].dilation);
-        void *x = image + first * k->element;
-        OF_ELEMENTS(k->tape, tap, k->result, g->extent, x, (void *)w, (void *)places, more);
+        char *seen = image + first * k->element;
+        p.a = sum ? places : w;
+        p.b = back ? places : seen;
+        p.c = sum ? w : back ? seen : places;
+        k->tape->kernels->matmul(&p);
     }
 }
 
@@ -332,16 +311,19 @@ static size_t windows_bytes(const struct convolution *c, size_t element)
     return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
 }
 
+/* Depthwise, what is multiplied at a time is one tap of one output. */
 size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 {
     const struct kernels *k = tape->kernels;
-    size_t n = (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
-    size_t taps = (size_t)c->taps, outputs = (size_t)c->outputs;
+    size_t n = depthwise(c) ? grid_of(c).extent
+                            : (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
+    size_t taps = depthwise(c) ? 1 : (size_t)c->taps,
+           outputs = depthwise(c) ? 1 : (size_t)c->outputs;
     const size_t sizes[] = {k->matmul_workspace(outputs, n, taps),
                             k->matmul_workspace(taps, n, outputs),
                             k->matmul_workspace(outputs, taps, n)};
     size_t most = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !depthwise(c); i++)
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         most = sizes[i] > most ? sizes[i] : most;
     return windows_bytes(c, k->element) + most;
 }
