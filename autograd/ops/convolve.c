@@ -56,80 +56,40 @@ static struct span inside(const struct axis *a, int64_t size, int64_t k)
     return (struct span){begin < end ? begin : end, end};
 }
 
-/* A tap over some rows of places: those at which it is within the image, and the first element that
- * it sees there. Where places lie as the image's elements do, that is one run of `length`; else
- * there are `runs`. */
-struct tap {
-    struct span y, x;
-    int64_t rows, cols, runs, length;
-    ptrdiff_t first, row; /* elements: of the image; from one run to the next */
-};
-
-static struct tap make_tap(const struct work *k, int64_t number, int64_t first, int64_t rows)
+/* What tap number i of each channel sees of its image at some rows of places goes to its windows,
+ * (rows, cols), with zeros where that is nothing; or back, added up. */
+static void move_taps(const struct work *k, int64_t i, int64_t first, int64_t rows, char *images,
+                      bool back)
 {
     const struct axis *a = k->axis;
     const int64_t *size = k->c->size;
-    int64_t ky = number / a[1].kernel, kx = number % a[1].kernel;
-    struct tap t = {.y = inside(&a[0], size[0], ky),
-                    .x = inside(&a[1], size[1], kx),
-                    .rows = rows,
-                    .cols = a[1].places};
-    int64_t top = t.y.begin > first ? t.y.begin : first;
-    int64_t end = t.y.end < first + rows ? t.y.end : first + rows;
-    if (top >= end || t.x.begin == t.x.end)
-        top = end = first;
-    t.y = (struct span){top - first, end - first};
-    t.runs = end - top;
-    t.length = t.x.end - t.x.begin;
-    t.first = (ptrdiff_t)((top * a[0].stride + ky * a[0].dilation - a[0].padding) * size[1] +
-                          t.x.begin * a[1].stride + kx * a[1].dilation - a[1].padding);
-    t.row = (ptrdiff_t)(a[0].stride * size[1]);
-    if (t.runs && a[0].stride == 1 && a[1].stride == 1 && t.cols == size[1]) {
-        t.length += (t.runs - 1) * t.cols;
-        t.runs = 1;
+    int64_t ky = i / a[1].kernel, kx = i % a[1].kernel, cols = a[1].places;
+    struct span y = inside(&a[0], size[0], ky), x = inside(&a[1], size[1], kx);
+    int64_t top = y.begin > first ? y.begin : first;
+    int64_t end = y.end < first + rows ? y.end : first + rows;
+    struct steps here = {(ptrdiff_t)cols, 1},
+                 there = {(ptrdiff_t)(a[0].stride * size[1]), (ptrdiff_t)a[1].stride};
+    struct block b = {(size_t)(end > top ? end - top : 0), (size_t)(x.end - x.begin),
+                      back ? here : there, back ? there : here, back};
+    int64_t from = (top * a[0].stride + ky * a[0].dilation - a[0].padding) * size[1] +
+                   x.begin * a[1].stride + kx * a[1].dilation - a[1].padding;
+    for (int64_t channel = 0; channel < k->c->channels; channel++) {
+        char *tap = plane(k, k->windows, channel * k->c->kernel + i, rows * cols);
+        char *image = plane(k, images, channel, size[0] * size[1]);
+        if (!back)
+            k->tape->kernels->fill((size_t)(rows * cols), 0.0, tap);
+        if (!b.rows || !b.cols)
+            continue;
+        tap += ((top - first) * cols + x.begin) * k->element;
+        image += from * k->element;
+        move_block(k->tape, &b, back ? tap : image, back ? image : tap);
     }
-    return t;
-}
-
-/* Zeros where the tap is not within the image: rows, and column by column beside it. */
-static void clear_outside(const struct work *k, const struct tap *t, char *tap)
-{
-    static const double zero;
-    ptrdiff_t row = (ptrdiff_t)t->cols * k->element;
-    char *inside = tap + t->y.begin * row;
-    struct block b = {.cols = (size_t)(t->y.end - t->y.begin), .to = {1, (ptrdiff_t)t->cols}};
-    memset(tap, 0, (size_t)(t->y.begin * row));
-    memset(tap + t->y.end * row, 0, (size_t)((t->rows - t->y.end) * row));
-    if ((b.rows = (size_t)t->x.begin))
-        move_block(k->tape, &b, &zero, inside);
-    if ((b.rows = (size_t)(t->cols - t->x.end)))
-        move_block(k->tape, &b, &zero, inside + t->x.end * k->element);
-}
-
-/* What the tap sees of an image goes to `tap`, (rows, cols); or back, added up. */
-static void move_tap(const struct work *k, const struct tap *t, char *image, char *tap, bool back)
-{
-    struct steps here = {(ptrdiff_t)t->cols, 1}, there = {t->row, (ptrdiff_t)k->axis[1].stride};
-    struct block b = {(size_t)t->runs, (size_t)t->length, back ? here : there, back ? there : here,
-                      back};
-    char *inside = tap + (t->y.begin * t->cols + t->x.begin) * k->element;
-    char *seen = image + t->first * k->element;
-    if (back && t->runs == 1)
-        clear_outside(k, t, tap);
-    move_block(k->tape, &b, back ? inside : seen, back ? seen : inside);
-    if (!back)
-        clear_outside(k, t, tap);
 }
 
 static void move_windows(const struct work *k, int64_t first, int64_t rows, char *images, bool back)
 {
-    int64_t taps = k->c->kernel, image = k->c->size[0] * k->c->size[1];
-    for (int64_t i = 0; i < taps; i++) {
-        struct tap t = make_tap(k, i, first, rows);
-        for (int64_t channel = 0; channel < k->c->channels; channel++)
-            move_tap(k, &t, plane(k, images, channel, image),
-                     plane(k, k->windows, channel * taps + i, rows * t.cols), back);
-    }
+    for (int64_t i = 0; i < k->c->kernel; i++)
+        move_taps(k, i, first, rows, images, back);
 }
 
 /* Rows of places whose windows stay in cache. */

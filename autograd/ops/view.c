@@ -18,36 +18,54 @@ struct view {
 
 /* ---- Moving elements ---- */
 
-enum { TILE = 16 };
+enum { TILE = 16, FEW = 4, SHORT = 128 }; /* SHORT: bytes */
 
-/* Where neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is
- * used while it is there. */
+/* Rows side by side go a few elements at a time, where they are too short to be worth a call. Where
+ * neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is used
+ * while it is there. */
 #define DEFINE_MOVE(real)                                                                          \
-    static void move_row_##real(const struct block *b, size_t n, const real *x, real *y)           \
+    static inline void move_adjacent_##real(size_t n, const real *x, real *y, bool add)            \
     {                                                                                              \
-        bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
-        if (adjacent && !b->add)                                                                   \
-            memcpy(y, x, n * sizeof *y);                                                           \
-        else if (b->add)                                                                           \
-            for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
+        for (; n >= FEW; n -= FEW, x += FEW, y += FEW) {                                           \
+            real few[FEW];                                                                         \
+            for (int i = 0; i < FEW; i++)                                                          \
+                few[i] = add ? y[i] + x[i] : x[i];                                                 \
+            memcpy(y, few, sizeof few);                                                            \
+        }                                                                                          \
+        for (size_t i = 0; i < n; i++)                                                             \
+            y[i] = add ? y[i] + x[i] : x[i];                                                       \
+    }                                                                                              \
+    static void move_rows_##real(const struct block *b, const real *x, real *y)                    \
+    {                                                                                              \
+        for (size_t i = 0; i < b->rows; i++, x += b->from.row, y += b->to.row)                     \
+            if (b->add)                                                                            \
+                move_adjacent_##real(b->cols, x, y, true);                                         \
+            else if (b->cols * sizeof *y < SHORT)                                                  \
+                move_adjacent_##real(b->cols, x, y, false);                                        \
+            else                                                                                   \
+                memcpy(y, x, b->cols * sizeof *y);                                                 \
+    }                                                                                              \
+    static void move_apart_##real(const struct block *b, size_t n, const real *x, real *y)         \
+    {                                                                                              \
+        const ptrdiff_t from = b->from.col, to = b->to.col;                                        \
+        if (b->add)                                                                                \
+            for (size_t i = 0; i < n; i++, x += from, y += to)                                     \
                 *y += *x;                                                                          \
         else                                                                                       \
-            for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
+            for (size_t i = 0; i < n; i++, x += from, y += to)                                     \
                 *y = *x;                                                                           \
     }                                                                                              \
-    static void move_##real(const struct block *b, const real *x, real *y)                         \
+    static void move_tiles_##real(const struct block *b, const real *x, real *y)                   \
     {                                                                                              \
-        bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
-        size_t high = adjacent ? b->rows : TILE, wide = adjacent ? b->cols : TILE;                 \
-        for (size_t top = 0; top < b->rows; top += high)                                           \
-            for (size_t left = 0; left < b->cols; left += wide) {                                  \
-                size_t end = b->rows - top < high ? b->rows : top + high;                          \
-                size_t n = b->cols - left < wide ? b->cols - left : wide;                          \
-                for (size_t i = top; i < end; i++)                                                 \
-                    move_row_##real(b, n,                                                          \
-                                    x + (ptrdiff_t)i * b->from.row +                               \
-                                        (ptrdiff_t)left * b->from.col,                             \
-                                    y + (ptrdiff_t)i * b->to.row + (ptrdiff_t)left * b->to.col);   \
+        for (size_t top = 0; top < b->rows; top += TILE)                                           \
+            for (size_t left = 0; left < b->cols; left += TILE) {                                  \
+                size_t rows = b->rows - top < TILE ? b->rows - top : TILE;                         \
+                size_t n = b->cols - left < TILE ? b->cols - left : TILE;                          \
+                const real *from =                                                                 \
+                    x + (ptrdiff_t)top * b->from.row + (ptrdiff_t)left * b->from.col;              \
+                real *to = y + (ptrdiff_t)top * b->to.row + (ptrdiff_t)left * b->to.col;           \
+                for (; rows--; from += b->from.row, to += b->to.row)                               \
+                    move_apart_##real(b, n, from, to);                                             \
             }                                                                                      \
     }
 
@@ -56,7 +74,10 @@ DEFINE_MOVE(double)
 
 void move_block(const ag_tape *tape, const struct block *b, const void *x, void *y)
 {
-    OF_ELEMENTS(tape, move, b, x, y);
+    if (b->from.col == 1 && b->to.col == 1)
+        OF_ELEMENTS(tape, move_rows, b, x, y);
+    else
+        OF_ELEMENTS(tape, move_tiles, b, x, y);
 }
 
 /* Rows and columns of the view make a block; other axes are stepped through. Either side may be the
