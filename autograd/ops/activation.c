@@ -160,25 +160,27 @@ ag_tensor ag_elu(ag_tensor x, double alpha)
 
 enum { SOFTPLUS_BLOCK = 256 };
 
-/* max(x, 0) + log(1 + u), u = exp(-|x|). What w = 1 + u lost of u is w - 1 - u, exactly; divided by
+/* max(x, 0) + log(w), w = 1 + u, u = exp(-|x|). What w lost of u is w - 1 - u, exactly; divided by
  * w, it is what log(w) lacks. */
-#define DEFINE_SOFTPLUS(real)                                                                      \
-    static void softplus_##real(const struct kernels *kernels, size_t n, const real *x, real *y)   \
-    {                                                                                              \
-        real logs[SOFTPLUS_BLOCK];                                                                 \
-        kernels->unary[UNARY_ABS](n, x, y, NULL);                                                  \
-        kernels->unary[UNARY_NEG](n, y, y, NULL);                                                  \
-        kernels->unary[UNARY_EXP](n, y, y, NULL);                                                  \
-        for (size_t i = 0; i < n; i++)                                                             \
-            logs[i] = 1 + y[i];                                                                    \
-        kernels->unary[UNARY_LOG](n, logs, logs, NULL);                                            \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            real w = 1 + y[i], log1p = logs[i] + (y[i] - (w - 1)) / w;                             \
-            y[i] = (x[i] > 0 ? x[i] : 0) + log1p;                                                  \
-        }                                                                                          \
-    }
-DEFINE_SOFTPLUS(float)
-DEFINE_SOFTPLUS(double)
+static void softplus_block(const struct kernels *k, size_t n, const void *x, void *y)
+{
+    union {
+        float f32[SOFTPLUS_BLOCK];
+        double f64[SOFTPLUS_BLOCK];
+    } room[3];
+    void *w = &room[0], *log = &room[1], *lost = &room[2];
+    k->unary[UNARY_ABS](n, x, y, NULL);
+    k->unary[UNARY_NEG](n, y, y, NULL);
+    k->unary[UNARY_EXP](n, y, y, NULL);
+    k->unary[UNARY_AFFINE](n, y, w, (double[]){1.0, 1.0});
+    k->unary[UNARY_LOG](n, w, log, NULL);
+    k->unary[UNARY_AFFINE](n, w, lost, (double[]){1.0, -1.0});
+    pairwise(k, BINARY_SUB, n, y, lost, lost);
+    pairwise(k, BINARY_DIV, n, lost, w, lost);
+    pairwise(k, BINARY_ADD, n, log, lost, log);
+    k->unary[UNARY_RELU](n, x, y, NULL);
+    pairwise(k, BINARY_ADD, n, y, log, y);
+}
 
 static void softplus_forward(ag_tape *tape, const struct record *r)
 {
@@ -186,9 +188,7 @@ static void softplus_forward(ag_tape *tape, const struct record *r)
     size_t size = element_size(tape), count = (size_t)r->count;
     for (size_t i = 0; i < count; i += SOFTPLUS_BLOCK) {
         size_t n = count - i < SOFTPLUS_BLOCK ? count - i : SOFTPLUS_BLOCK;
-        const void *from = x + i * size;
-        void *to = (char *)r->data + i * size;
-        OF_ELEMENTS(tape, softplus, tape->kernels, n, from, to);
+        softplus_block(tape->kernels, n, x + i * size, (char *)r->data + i * size);
     }
 }
 

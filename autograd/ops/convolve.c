@@ -236,16 +236,15 @@ static void depthwise_group(const struct work *k, int64_t image, int64_t channel
     int64_t number = image * c->groups + channel;
     char *x = plane(k, k->data[INPUT], number, c->size[0] * c->size[1]);
     char *image_grid = k->windows, *place_grid = k->windows + bytes;
-    memset(image_grid, 0, 2 * bytes);
+    memset(image_grid, 0, bytes);
     if (k->result != INPUT)
         lay_out(k, &g, image_grid, x, false, false);
     for (int64_t o = from; o < to; o++) {
         char *y = plane(k, k->data[OUTPUT], number * c->outputs + o, c->places);
         char *w = plane(k, k->data[WEIGHTS], channel * c->outputs + o, c->taps);
+        memset(place_grid, 0, bytes);
         if (k->result != OUTPUT)
             lay_out(k, &g, place_grid, y, true, false);
-        else if (o > from)
-            memset(place_grid, 0, bytes);
         depthwise_taps(k, &g, image_grid, place_grid, w, more);
         if (k->result == OUTPUT)
             lay_out(k, &g, place_grid, y, true, true);
