@@ -37,8 +37,7 @@ void unary_forward(ag_tape *tape, const struct record *r)
 void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
                        int inputs)
 {
-    const struct loop side_by_side = {1, {r->count, 1}, {{1}, {1}, {1}}},
-                      *loop = r->loop ? r->loop : &side_by_side;
+    const struct loop *loop = r->loop;
     ptrdiff_t size = (ptrdiff_t)element_size(tape);
     int operands = r->inputs == 3 ? 3 : 2;
     size_t cols = (size_t)loop->dim[0], rows = (size_t)loop->dim[1];

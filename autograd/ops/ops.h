@@ -133,8 +133,8 @@ unsigned element_rows(const struct call *call, bool *sums);
 void unary_forward(ag_tape *tape, const struct record *r);
 void binary_forward(ag_tape *tape, const struct record *r);
 
-/* Runs a binary kernel, or where, over r->loop, planned for the first `inputs` operands, or all
- * side by side where there is none; any other operand is one number, repeated. */
+/* Runs a binary kernel, or where, over r->loop, planned for the first `inputs` operands; any other
+ * is one number, repeated. */
 void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
                        int inputs);
 

@@ -51,9 +51,15 @@ static ag_tensor where_gradient(ag_tensor z, ag_tensor dz, int i)
 static void where_forward(ag_tape *tape, const struct record *r)
 {
     const void *data[MAX_INPUTS];
-    for (int k = 0; k < MAX_INPUTS; k++)
+    struct operand x[MAX_INPUTS];
+    for (int k = 0; k < MAX_INPUTS; k++) {
         data[k] = input_of(tape, r, k)->data;
-    broadcast_forward(tape, r, data, MAX_INPUTS);
+        x[k] = (struct operand){data[k], 0, 1};
+    }
+    if (r->loop)
+        broadcast_forward(tape, r, data, MAX_INPUTS);
+    else
+        tape->kernels->where(1, (size_t)r->count, &x[0], &x[1], &x[2], r->data);
 }
 
 static const struct op where_op = {
