@@ -3,11 +3,7 @@
  * The windows of some rows of places are put side by side, (taps, places) with a tap for each
  * weight of an output, as many rows as stay in cache; a product with the weights (outputs, taps)
  * does the rest. Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for
- * Document Processing", 2006. Gradients are the same products transposed.
- *
- * A group of one channel ("depthwise") has too few taps for a product: its image is laid out with
- * its padding, and each tap is one pass over it, in which the places lie as far apart as they do in
- * the image; what falls between them is not looked at. */
+ * Document Processing", 2006. Gradients are the same products transposed. */
 #include "convolve.h"
 
 #include <string.h>
@@ -25,11 +21,6 @@ struct work {
     ptrdiff_t element;     /* bytes */
     char *windows, *workspace;
 };
-
-static bool depthwise(const struct convolution *c)
-{
-    return c->channels == 1 && c->groups > 1;
-}
 
 /* The windows are the image as it is. */
 static bool pointwise(const struct convolution *c)
@@ -76,7 +67,7 @@ static void move_taps(const struct work *k, int64_t i, int64_t first, int64_t ro
     for (int64_t channel = 0; channel < k->c->channels; channel++) {
         char *tap = plane(k, k->windows, channel * k->c->kernel + i, rows * cols);
         char *image = plane(k, images, channel, size[0] * size[1]);
-        if (!back)
+        if (!back && (b.rows < (size_t)rows || b.cols < (size_t)cols))
             k->tape->kernels->fill((size_t)(rows * cols), 0.0, tap);
         if (!b.rows || !b.cols)
             continue;
@@ -166,118 +157,19 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
                       more || first > 0);
 }
 
-/* ---- Depthwise ---- */
-
-/* An image with its padding, and the places in the same layout. */
-struct grid {
-    int64_t rows, cols;
-    size_t extent; /* from the first place to the last, both counted */
-};
-
-static struct grid grid_of(const struct convolution *c)
-{
-    const struct axis *a = c->window.axis;
-    int64_t rows = c->size[0] + 2 * a[0].padding, cols = c->size[1] + 2 * a[1].padding;
-    return (struct grid){rows, cols,
-                         (size_t)((a[0].places - 1) * a[0].stride * cols +
-                                  (a[1].places - 1) * a[1].stride + 1)};
-}
-
-/* Copies an image (or, with the places' strides, those) into a grid, or out of it. */
-static void lay_out(const struct work *k, const struct grid *g, char *grid, char *image,
-                    bool places, bool out)
-{
-    const struct axis *a = k->axis;
-    int64_t rows = places ? a[0].places : k->c->size[0], n = places ? a[1].places : k->c->size[1];
-    struct steps in_grid = {(ptrdiff_t)(places ? a[0].stride * g->cols : g->cols),
-                            places ? (ptrdiff_t)a[1].stride : 1},
-                 in_image = {(ptrdiff_t)n, 1};
-    struct block b = {(size_t)rows, (size_t)n, out ? in_grid : in_image, out ? in_image : in_grid,
-                      false};
-    if (!places)
-        grid += (ptrdiff_t)(a[0].padding * g->cols + a[1].padding) * k->element;
-    move_block(k->tape, &b, out ? grid : image, out ? image : grid);
-}
-
-/* One pass over the grids for each tap w: places += w image, or image += w places, or w is the sum
- * of what they make of each other, added to it with `more`. */
-static void depthwise_taps(const struct work *k, const struct grid *g, char *image, char *places,
-                           char *w, bool more)
-{
-    const struct axis *a = k->axis;
-    bool sum = k->result == WEIGHTS, back = k->result == INPUT;
-    struct matmul p = {.m = 1,
-                       .n = sum ? 1 : g->extent,
-                       .k = sum ? g->extent : 1,
-                       .lda = sum ? g->extent : 1,
-                       .ldb = sum ? 1 : g->extent,
-                       .ldc = sum ? 1 : g->extent,
-                       .accumulate = !sum || more,
-                       .activation = UNARY_COUNT,
-                       .workspace = k->workspace};
-    for (int64_t i = 0; i < k->c->kernel; i++, w += k->element) {
-        ptrdiff_t first = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
-                                      i % a[1].kernel * a[1].dilation);
-        char *seen = image + first * k->element;
-        p.a = sum ? places : w;
-        p.b = back ? places : seen;
-        p.c = sum ? w : back ? seen : places;
-        k->tape->kernels->matmul(&p);
-    }
-}
-
-/* The outputs from ... to-1 of a channel of an image. */
-static void depthwise_group(const struct work *k, int64_t image, int64_t channel, int64_t from,
-                            int64_t to, bool more)
-{
-    const struct convolution *c = k->c;
-    struct grid g = grid_of(c);
-    size_t bytes = (size_t)(g.rows * g.cols * k->element);
-    int64_t number = image * c->groups + channel;
-    char *x = plane(k, k->data[INPUT], number, c->size[0] * c->size[1]);
-    char *image_grid = k->windows, *place_grid = k->windows + bytes;
-    memset(image_grid, 0, bytes);
-    if (k->result != INPUT)
-        lay_out(k, &g, image_grid, x, false, false);
-    for (int64_t o = from; o < to; o++) {
-        char *y = plane(k, k->data[OUTPUT], number * c->outputs + o, c->places);
-        char *w = plane(k, k->data[WEIGHTS], channel * c->outputs + o, c->taps);
-        memset(place_grid, 0, bytes);
-        if (k->result != OUTPUT)
-            lay_out(k, &g, place_grid, y, true, false);
-        depthwise_taps(k, &g, image_grid, place_grid, w, more);
-        if (k->result == OUTPUT)
-            lay_out(k, &g, place_grid, y, true, true);
-    }
-    if (k->result == INPUT)
-        lay_out(k, &g, image_grid, x, false, true);
-}
-
 /* ---- All of it ---- */
-
-ag_shape convolve_windows(const struct convolution *c)
-{
-    const struct axis *a = c->window.axis;
-    if (depthwise(c))
-        return AG_SHAPE(2, c->size[0] + 2 * a[0].padding, c->size[1] + 2 * a[1].padding);
-    return AG_SHAPE(c->taps, a[1].places);
-}
 
 static size_t windows_bytes(const struct convolution *c, size_t element)
 {
-    ag_shape least = convolve_windows(c);
-    int64_t count = shape_count(&least) * (depthwise(c) ? 1 : rows_at_once(c, element));
+    int64_t count = c->taps * c->window.axis[1].places * rows_at_once(c, element);
     return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
 }
 
-/* Depthwise, what is multiplied at a time is one tap of one output. */
 size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 {
     const struct kernels *k = tape->kernels;
-    size_t n = depthwise(c) ? grid_of(c).extent
-                            : (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
-    size_t taps = depthwise(c) ? 1 : (size_t)c->taps,
-           outputs = depthwise(c) ? 1 : (size_t)c->outputs;
+    size_t n = (size_t)(rows_at_once(c, k->element) * c->window.axis[1].places);
+    size_t taps = (size_t)c->taps, outputs = (size_t)c->outputs;
     const size_t sizes[] = {k->matmul_workspace(outputs, n, taps),
                             k->matmul_workspace(taps, n, outputs),
                             k->matmul_workspace(outputs, taps, n)};
@@ -287,11 +179,11 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
     return windows_bytes(c, k->element) + most;
 }
 
+/* Each window is moved, and multiplied for each output. */
 double convolve_work(const struct convolution *c)
 {
-    double products =
-        (double)c->images * (double)(c->groups * c->outputs * c->taps) * (double)c->places;
-    return (depthwise(c) ? 0.12 : 0.025) * products;
+    double windows = (double)c->images * (double)(c->groups * c->taps) * (double)c->places;
+    return windows * (0.2 + 0.025 * (double)c->outputs);
 }
 
 /* Images first ... first+count-1; or, of the weights, those outputs of all groups: a sum over the
@@ -311,8 +203,7 @@ static void convolve_share(void *context, size_t first, size_t count, int thread
             from = from > 0 ? from : 0;
             to = to < outputs ? to : outputs;
             if (from < to)
-                (depthwise(c) ? depthwise_group : convolve_group)(&k, image, group, from, to,
-                                                                  image > 0);
+                convolve_group(&k, image, group, from, to, image > 0);
         }
 }
 

@@ -36,10 +36,6 @@ struct convolution {
 /* The result is written, the others are only read. */
 void convolve(ag_tape *tape, const struct convolution *c, enum convolved result, void *const *data);
 
-/* The least that it works on, which must not be too large to be counted: the windows of one row of
- * places; depthwise, two images with their padding. */
-ag_shape convolve_windows(const struct convolution *c);
-
 size_t convolve_workspace(const ag_tape *tape, const struct convolution *c);
 double convolve_work(const struct convolution *c); /* nanoseconds, about */
 
