@@ -37,12 +37,12 @@ static char *plane(const struct work *k, char *of, int64_t index, int64_t elemen
 
 /* ---- Windows side by side ---- */
 
-/* The places of an axis at which tap number k is within the image, `size` wide. */
-static struct span inside(const struct axis *a, int64_t size, int64_t k)
+/* The places of an axis at which tap number k is within the image. */
+static struct span inside(const struct axis *a, int64_t k)
 {
     int64_t offset = k * a->dilation - a->padding; /* a place p reads p * stride + offset */
     int64_t begin = offset < 0 ? (a->stride - 1 - offset) / a->stride : 0;
-    int64_t end = offset < size ? (size - 1 - offset) / a->stride + 1 : 0;
+    int64_t end = offset < a->size ? (a->size - 1 - offset) / a->stride + 1 : 0;
     end = end < a->places ? end : a->places;
     return (struct span){begin < end ? begin : end, end};
 }
@@ -53,20 +53,19 @@ static void move_taps(const struct work *k, int64_t i, int64_t first, int64_t ro
                       bool back)
 {
     const struct axis *a = k->axis;
-    const int64_t *size = k->c->size;
     int64_t ky = i / a[1].kernel, kx = i % a[1].kernel, cols = a[1].places;
-    struct span y = inside(&a[0], size[0], ky), x = inside(&a[1], size[1], kx);
+    struct span y = inside(&a[0], ky), x = inside(&a[1], kx);
     int64_t top = y.begin > first ? y.begin : first;
     int64_t end = y.end < first + rows ? y.end : first + rows;
     struct steps here = {(ptrdiff_t)cols, 1},
-                 there = {(ptrdiff_t)(a[0].stride * size[1]), (ptrdiff_t)a[1].stride};
+                 there = {(ptrdiff_t)(a[0].stride * a[1].size), (ptrdiff_t)a[1].stride};
     struct block b = {(size_t)(end > top ? end - top : 0), (size_t)(x.end - x.begin),
                       back ? here : there, back ? there : here, back};
-    int64_t from = (top * a[0].stride + ky * a[0].dilation - a[0].padding) * size[1] +
+    int64_t from = (top * a[0].stride + ky * a[0].dilation - a[0].padding) * a[1].size +
                    x.begin * a[1].stride + kx * a[1].dilation - a[1].padding;
     for (int64_t channel = 0; channel < k->c->channels; channel++) {
         char *tap = plane(k, k->windows, channel * k->c->kernel + i, rows * cols);
-        char *image = plane(k, images, channel, size[0] * size[1]);
+        char *image = plane(k, images, channel, a[0].size * a[1].size);
         if (!back && (b.rows < (size_t)rows || b.cols < (size_t)cols))
             k->tape->kernels->fill((size_t)(rows * cols), 0.0, tap);
         if (!b.rows || !b.cols)
@@ -145,7 +144,7 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
                            int64_t to, bool more)
 {
     const struct convolution *c = k->c;
-    int64_t number = image * c->groups + group, size = c->size[0] * c->size[1];
+    int64_t number = image * c->groups + group, size = k->axis[0].size * k->axis[1].size;
     char *x = plane(k, k->data[INPUT], number * c->channels, size);
     char *y = plane(k, k->data[OUTPUT], number * c->outputs + from, c->places);
     char *w = plane(k, k->data[WEIGHTS], group * c->outputs + from, c->taps);
@@ -180,8 +179,9 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
 }
 
 /* Each window is moved, and multiplied for each output. */
-double convolve_work(const struct convolution *c)
+double convolve_work(const ag_tape *tape, const struct record *r)
 {
+    const struct convolution *c = r->attr.plan;
     double windows = (double)c->images * (double)(c->groups * c->taps) * (double)c->places;
     return windows * (0.2 + 0.025 * (double)c->outputs);
 }
@@ -207,15 +207,18 @@ static void convolve_share(void *context, size_t first, size_t count, int thread
         }
 }
 
-void convolve(ag_tape *tape, const struct convolution *c, enum convolved result, void *const *data)
+void convolve(ag_tape *tape, const struct record *r)
 {
+    const struct convolution *c = r->attr.plan;
+    int result = r->op->kernel, threads = threads_for(tape, convolve_work(tape, r));
     struct work k = {.tape = tape,
                      .c = c,
                      .axis = c->window.axis,
-                     .result = result,
-                     .data = {data[INPUT], data[WEIGHTS], data[OUTPUT]},
+                     .result = (enum convolved)result,
                      .element = (ptrdiff_t)element_size(tape)};
-    int threads = threads_for(tape, convolve_work(c));
+    k.data[result] = r->data;
+    for (int i = 0; i < 2; i++)
+        k.data[place_of(result, i)] = input_of(tape, r, i)->data;
     threads = threads > 1 ? give_workspaces(tape, threads, tape->workspace.size) : 1;
     int64_t n = result == WEIGHTS ? c->groups * c->outputs : c->images;
     run_shares(tape, threads, (size_t)n, 1, convolve_share, &k);
