@@ -107,9 +107,7 @@ static inline double work_of(int64_t count, size_t k)
 
 static double matmul_work(const ag_tape *tape, const struct record *r)
 {
-    const ag_shape *x = &input_of(tape, r, 0)->shape;
-    int64_t k = x->dim[x->rank - (r->attr.transposed[0] ? 2 : 1)];
-    return work_of(r->count, (size_t)k);
+    return work_of(r->count, product_of(tape, r).k);
 }
 
 /* ---- Products shared among threads: each has a part of the batch, or of the larger side ---- */
