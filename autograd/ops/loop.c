@@ -2,8 +2,7 @@
  */
 #include "define.h"
 
-/* Strides of x, of the aligned axes of `result`, in elements: 0 where it is repeated. */
-static void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)
+void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)
 {
     ptrdiff_t step = 1;
     for (int i = result->rank - 1, own = x->rank - 1; i >= 0; i--, own--) {

@@ -195,6 +195,10 @@ struct loop {
     ptrdiff_t stride[MAX_INPUTS][AG_MAX_RANK];
 };
 
+/* Strides of x, of the aligned axes of `result`, in elements: 0 where it is repeated, or has but
+ * one element. */
+void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride);
+
 /* The axes of `shape`, with a stride of each operand for each. */
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
                 int inputs);

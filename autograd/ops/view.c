@@ -120,15 +120,6 @@ bool shape_asked_for(struct call *call)
 
 /* ---- Making views ---- */
 
-static void row_major(const ag_shape *shape, ptrdiff_t *stride)
-{
-    ptrdiff_t step = 1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        stride[i] = step;
-        step *= shape->dim[i];
-    }
-}
-
 /* Cleared to the last byte, so that two can be compared. */
 static struct view no_view(void)
 {
@@ -141,7 +132,7 @@ static struct view no_view(void)
 static void see_part(struct view *view, const ag_shape *whole, const ag_shape *part)
 {
     ptrdiff_t stride[1][AG_MAX_RANK];
-    row_major(whole, stride[0]);
+    broadcast_strides(whole, whole, stride[0]);
     for (int i = 0; i < whole->rank; i++) {
         view->offset += (ptrdiff_t)view->start[i] * stride[0][i];
         stride[0][i] *= (ptrdiff_t)view->step[i];
@@ -183,7 +174,7 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
     if (axes.count != r->shape.rank)
         return reject_tensor(x, "permute", "", "%d axes named for a tensor of %d; name each one",
                              axes.count, r->shape.rank);
-    row_major(&r->shape, whole);
+    broadcast_strides(&r->shape, &r->shape, whole);
     for (int i = 0; i < shape.rank; i++) {
         int axis = axes.axis[i] < 0 ? axes.axis[i] + shape.rank : axes.axis[i];
         view.start[i] = axis;
