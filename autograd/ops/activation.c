@@ -82,20 +82,18 @@ static const struct op leaky_relu_slope_op = {
     LINEAR(&leaky_relu_slope_op),
 };
 
-static bool finite_constant(const struct call *call, const char *what)
+static const struct op elu_op;
+
+static bool finite_constant(struct call *call)
 {
     double value = call->attr.p[0];
-    return isfinite(value) || reject(call, "", "the %s is %g; it must be finite", what, value);
-}
-
-static bool leaky_relu_shape(struct call *call)
-{
-    return finite_constant(call, "slope");
+    return isfinite(value) || reject(call, "", "the %s is %g; it must be finite",
+                                     call->op == &elu_op ? "alpha" : "slope", value);
 }
 
 static const struct op leaky_relu_op = {
     CALLED("leaky_relu", 1, "$x, $p"),
-    .shape = leaky_relu_shape,
+    .shape = finite_constant,
     .forward = leak_forward,
     SLOPE_BY_OPERAND(&leaky_relu_slope_op),
 };
@@ -139,14 +137,9 @@ static ag_tensor elu_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_where(ag_greater(operand_of(y, i), zero), one, falling));
 }
 
-static bool elu_shape(struct call *call)
-{
-    return finite_constant(call, "alpha");
-}
-
 static const struct op elu_op = {
     CALLED("elu", 1, "$x, $p"),
-    .shape = elu_shape,
+    .shape = finite_constant,
     .forward = elu_forward,
     .gradient = elu_gradient,
 };
