@@ -32,7 +32,7 @@ static void cut(const struct step *s, char *data, int64_t rows)
     if (s->fused.last)
         cut_record(s->r, rows, s->row_count);
     if (s->loop_rows)
-        s->r->loop->dim[0] = rows * s->loop_rows;
+        s->r->loop->dim[s->r->loop->rank - 1] = rows * s->loop_rows;
 }
 
 /* A chunk's first block is summed into place, any other added. */

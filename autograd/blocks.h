@@ -40,7 +40,7 @@ struct step {
     enum role role;
     int number; /* of its slot, or -1 */
     size_t row_bytes;
-    int64_t row_count, loop_rows; /* of one row: elements, and r->loop's first size */
+    int64_t row_count, loop_rows; /* of one row: elements, and r->loop's outermost size */
 };
 
 /* Another thread's copy of what running changes: the records, and the steps that point at them. */

@@ -25,7 +25,8 @@ struct step make_step(struct record *r, enum role role, int64_t rows, size_t ele
                          .number = -1,
                          .row_count = r->count / rows,
                          .row_bytes = (size_t)(r->count / rows) * element,
-                         .loop_rows = r->loop && role == ROW ? r->loop->dim[0] / rows : 0};
+                         .loop_rows =
+                             r->loop && role == ROW ? r->loop->dim[r->loop->rank - 1] / rows : 0};
 }
 
 /* ---- Which records go together ---- */

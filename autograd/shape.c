@@ -41,6 +41,13 @@ int shape_print(char *text, size_t size, const ag_shape *shape)
     return (int)out.length;
 }
 
+struct shape_words shape_words(const ag_shape *shape)
+{
+    struct shape_words words;
+    shape_print(words.at, sizeof words.at, shape);
+    return words;
+}
+
 /* The size of axis `i` of the broadcast shape of rank `rank`: missing leading axes count as 1. */
 static int64_t aligned_dim(const ag_shape *shape, int rank, int i)
 {

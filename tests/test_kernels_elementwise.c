@@ -245,6 +245,11 @@ static long double greater_exact(long double x, long double y)
     return x > y;
 }
 
+static long double equal_exact(long double x, long double y)
+{
+    return x == y;
+}
+
 static long double sigmoid_slope_exact(long double x, long double y)
 {
     return x * (y * (1 - y));
@@ -273,6 +278,7 @@ static const struct {
     [BINARY_MAXIMUM] = {"maximum", maximum_exact, 0},
     [BINARY_MINIMUM] = {"minimum", minimum_exact, 0},
     [BINARY_GREATER] = {"greater", greater_exact, 0},
+    [BINARY_EQUAL] = {"equal", equal_exact, 0},
     [BINARY_SIGMOID_SLOPE] = {"sigmoid_slope", sigmoid_slope_exact, 3},
     [BINARY_TANH_SLOPE] = {"tanh_slope", tanh_slope_exact, 3},
     [BINARY_RELU_SLOPE] = {"relu_slope", relu_slope_exact, 0},

@@ -14,6 +14,7 @@ enum { OF_UNARY = BINARY_COUNT, WHERE = OF_UNARY + UNARY_COUNT };
     _(2, BINARY_MAXIMUM, maximum(x, y))                                                            \
     _(2, BINARY_MINIMUM, minimum(x, y))                                                            \
     _(2, BINARY_GREATER, blend(x > y, splat(1), splat(0)))                                         \
+    _(2, BINARY_EQUAL, blend(x == y, splat(1), splat(0)))                                          \
     _(2, BINARY_SIGMOID_SLOPE, sigmoid_slope(x, y))                                                \
     _(2, BINARY_TANH_SLOPE, tanh_slope(x, y))                                                      \
     _(2, BINARY_RELU_SLOPE, relu_slope(x, y))                                                      \

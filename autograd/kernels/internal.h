@@ -31,6 +31,7 @@
     _(MAXIMUM, maximum)                                                                            \
     _(MINIMUM, minimum)                                                                            \
     _(GREATER, greater)                                                                            \
+    _(EQUAL, equal)                                                                                \
     _(SIGMOID_SLOPE, sigmoid_slope)                                                                \
     _(TANH_SLOPE, tanh_slope)                                                                      \
     _(RELU_SLOPE, relu_slope)

@@ -47,6 +47,7 @@ enum binary {
     BINARY_MAXIMUM, /* NaN if either is NaN, as in NumPy */
     BINARY_MINIMUM,
     BINARY_GREATER,       /* 1 where x > y, else 0 */
+    BINARY_EQUAL,         /* 1 where x == y, else 0 */
     BINARY_SIGMOID_SLOPE, /* x * y*(1-y): gradient through y = sigmoid(.) */
     BINARY_TANH_SLOPE,    /* x * (1-y*y): gradient through y = tanh(.) */
     BINARY_RELU_SLOPE,    /* y > 0 ? x : 0: gradient through y = relu(.) */
