@@ -32,11 +32,6 @@ static long double affine_exact(long double x)
     return 2 * x + 1;
 }
 
-static long double reciprocal_exact(long double x)
-{
-    return 1 / x;
-}
-
 static long double sign_exact(long double x)
 {
     return x > 0 ? 1 : x < 0 ? -1 : x;
@@ -56,7 +51,6 @@ static const struct {
     [UNARY_TANH] = {"tanh", tanhl, 2},
     [UNARY_RELU] = {"relu", relu_exact, 0},
     [UNARY_AFFINE] = {"affine", affine_exact, 0},
-    [UNARY_RECIPROCAL] = {"reciprocal", reciprocal_exact, 0},
     [UNARY_ABS] = {"abs", fabsl, 0},
     [UNARY_SIGN] = {"sign", sign_exact, 0},
     [UNARY_ERF] = {"erf", erfl, 2},

@@ -15,7 +15,6 @@
     _(TANH, tanh)                                                                                  \
     _(RELU, relu)                                                                                  \
     _(AFFINE, affine)                                                                              \
-    _(RECIPROCAL, reciprocal)                                                                      \
     _(ABS, abs)                                                                                    \
     _(SIGN, sign)                                                                                  \
     _(ERF, erf)                                                                                    \

@@ -28,7 +28,6 @@ enum unary {
     UNARY_TANH,
     UNARY_RELU,   /* x > 0 ? x : 0, and NaN stays NaN */
     UNARY_AFFINE, /* p[0]*x + p[1] */
-    UNARY_RECIPROCAL,
     UNARY_ABS,
     UNARY_SIGN, /* -1, 0 or 1, and NaN stays NaN */
     UNARY_ERF,
