@@ -33,7 +33,7 @@ static void cut(const ag_tape *tape, const struct step *s, char *data, int64_t r
     if (last != r)
         cut_record(r, rows, s->row_count);
     if (s->loop_rows)
-        r->loop->dim[0] = rows * s->loop_rows;
+        r->loop->dim[r->loop->rank - 1] = rows * s->loop_rows;
 }
 
 /* A chunk's first block is summed into place, any other added. */

@@ -37,7 +37,7 @@ struct step {
     int slot;    /* of tape->slots: where its block goes if it is elided; else -1 */
     size_t sums; /* of SUM_OF_ROWS: where its sums begin, one for each chunk but the first */
     size_t row_bytes;
-    int64_t row_count, loop_rows; /* of one row: elements, and r->loop's first size */
+    int64_t row_count, loop_rows; /* of one row: elements, and r->loop's outermost size */
 };
 
 /* Another thread's copy of what running changes: the records, and their loops. */

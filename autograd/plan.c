@@ -24,7 +24,8 @@ struct step make_step(const ag_tape *tape, uint32_t index, enum role role, int64
                          .slot = -1,
                          .row_count = r->count / rows,
                          .row_bytes = (size_t)(r->count / rows) * element_size(tape),
-                         .loop_rows = r->loop && role == ROW ? r->loop->dim[0] / rows : 0};
+                         .loop_rows =
+                             r->loop && role == ROW ? r->loop->dim[r->loop->rank - 1] / rows : 0};
 }
 
 /* ---- Which records go together ---- */

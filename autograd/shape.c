@@ -24,20 +24,14 @@ bool shape_check(ag_tape *tape, const char *who, ag_shape shape)
     return true;
 }
 
-int shape_print(char *text, size_t size, const ag_shape *shape)
-{
-    struct text out = {.at = text, .size = size};
-    text_add(&out, "(");
-    for (int i = 0; i < shape->rank; i++)
-        text_add(&out, i ? ", %lld" : "%lld", (long long)shape->dim[i]);
-    text_add(&out, shape->rank == 1 ? ",)" : ")");
-    return (int)out.length;
-}
-
 struct shape_words shape_words(const ag_shape *shape)
 {
     struct shape_words words;
-    shape_print(words.at, sizeof words.at, shape);
+    struct text text = {.at = words.at, .size = sizeof words.at};
+    text_add(&text, "(");
+    for (int i = 0; i < shape->rank; i++)
+        text_add(&text, i ? ", %lld" : "%lld", (long long)shape->dim[i]);
+    text_add(&text, shape->rank == 1 ? ",)" : ")");
     return words;
 }
 

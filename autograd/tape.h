@@ -377,9 +377,8 @@ static inline int64_t shape_count(const ag_shape *shape)
 }
 
 bool shape_check(ag_tape *tape, const char *who, ag_shape shape); /* rank, sizes, overflow */
-int shape_print(char *text, size_t size, const ag_shape *shape);  /* "(64, 8)"; as snprintf */
 
-/* The same, to be printed in one expression: shape_words(&shape).at */
+/* "(64, 8)", to be printed in one expression: shape_words(&shape).at */
 struct shape_words {
     char at[SHAPE_TEXT];
 };

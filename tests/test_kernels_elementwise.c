@@ -32,11 +32,6 @@ static long double affine_exact(long double x)
     return 2 * x + 1;
 }
 
-static long double reciprocal_exact(long double x)
-{
-    return 1 / x;
-}
-
 static long double sign_exact(long double x)
 {
     return x > 0 ? 1 : x < 0 ? -1 : x;
@@ -56,7 +51,6 @@ static const struct {
     [UNARY_TANH] = {"tanh", tanhl, 2},
     [UNARY_RELU] = {"relu", relu_exact, 0},
     [UNARY_AFFINE] = {"affine", affine_exact, 0},
-    [UNARY_RECIPROCAL] = {"reciprocal", reciprocal_exact, 0},
     [UNARY_ABS] = {"abs", fabsl, 0},
     [UNARY_SIGN] = {"sign", sign_exact, 0},
     [UNARY_ERF] = {"erf", erfl, 2},
@@ -245,6 +239,11 @@ static long double greater_exact(long double x, long double y)
     return x > y;
 }
 
+static long double equal_exact(long double x, long double y)
+{
+    return x == y;
+}
+
 static long double sigmoid_slope_exact(long double x, long double y)
 {
     return x * (y * (1 - y));
@@ -273,6 +272,7 @@ static const struct {
     [BINARY_MAXIMUM] = {"maximum", maximum_exact, 0},
     [BINARY_MINIMUM] = {"minimum", minimum_exact, 0},
     [BINARY_GREATER] = {"greater", greater_exact, 0},
+    [BINARY_EQUAL] = {"equal", equal_exact, 0},
     [BINARY_SIGMOID_SLOPE] = {"sigmoid_slope", sigmoid_slope_exact, 3},
     [BINARY_TANH_SLOPE] = {"tanh_slope", tanh_slope_exact, 3},
     [BINARY_RELU_SLOPE] = {"relu_slope", relu_slope_exact, 0},

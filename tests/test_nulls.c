@@ -381,8 +381,7 @@ static void test_convolutions(void **state)
                   "conv2d: shape (1, 2, 4294967298, 4294967298) has more elements");
     assert_failed(ag_conv2d(x, w, none, (ag_conv){.padding = most, .dilation = most}), tape,
                   "conv2d: shape (1, 2, 2147483652, 2147483652) has more elements");
-    assert_failed(ag_conv2d(x, apart, none, (ag_conv){most, most, 1, 2}), tape,
-                  "conv2d: shape (2, 4294967299, 4294967299) has more elements");
+    assert_true(ag_item(ag_sum(ag_conv2d(x, apart, none, (ag_conv){most, most, 1, 2}))) == 2);
     assert_true(ag_item(ag_sum(ag_conv2d(x, w, none, (ag_conv){most, most, 1, 1}))) == 16);
     ag_tape_free(tape);
 }

@@ -75,11 +75,8 @@ static ag_tensor call_trial(ag_tape *tape, const struct trial *t, ag_tensor *par
 static void describe(const struct trial *t)
 {
     print_error("op %s, mode %d, v %u, shapes", t->c->op, (int)t->mode, t->v);
-    for (int i = 0; i < case_inputs(t->c); i++) {
-        char shape[SHAPE_TEXT];
-        shape_print(shape, sizeof shape, &t->x[i].shape);
-        print_error(" %s", shape);
-    }
+    for (int i = 0; i < case_inputs(t->c); i++)
+        print_error(" %s", shape_words(&t->x[i].shape).at);
     print_error("\n");
 }
 

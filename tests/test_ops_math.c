@@ -63,6 +63,19 @@ static void softplus_far_out(void **state)
            0.99999999793884631, 1, 1, 1, 0);
 }
 
+/* More elements than are worked on at a time. */
+static void softplus_of_many(void **state)
+{
+    enum { N = 1000 };
+    ag_tape *tape = *state;
+    double x[N], y[N];
+    for (int i = 0; i < N; i++)
+        x[i] = 0.01 * (i - N / 2);
+    assert_true(ag_get_f64(ag_softplus(ag_input_f64(tape, "x", AG_SHAPE(N), x)), y, N));
+    for (int i = 0; i < N; i++)
+        assert_true(fabs(y[i] - log1p(exp(x[i]))) <= 1e-6 * log1p(exp(x[i])));
+}
+
 static void activations_far_out(void **state)
 {
     ag_tape *tape = *state;
@@ -213,12 +226,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_tape, close_tape)
     const struct CMUnitTest tests[] = {
-        TEST(softplus_far_out),         TEST(activations_far_out),
-        TEST(softmax_of_large_values),  TEST(softmax_of_any_size),
-        TEST(powers_of_zero_and_below), TEST(ties_share_the_gradient),
-        TEST(bounds_and_kinks),         TEST(comparisons_with_nan),
-        TEST(argmax_takes_the_first),   TEST(cumsum_is_summed_in_double),
-        TEST(variance_does_not_cancel),
+        TEST(softplus_far_out),           TEST(softplus_of_many),
+        TEST(activations_far_out),        TEST(softmax_of_large_values),
+        TEST(softmax_of_any_size),        TEST(powers_of_zero_and_below),
+        TEST(ties_share_the_gradient),    TEST(bounds_and_kinks),
+        TEST(comparisons_with_nan),       TEST(argmax_takes_the_first),
+        TEST(cumsum_is_summed_in_double), TEST(variance_does_not_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,40 @@ static void slices_are_printed(void **state)
     ag_clear_error(tape);
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Rows of a few elements and of many, taken out, put back and, as windows, added up. */
+static void rows_of_any_width(void **state)
+{
+    enum { ROWS = 5, MOST = 80 };
+    (void)state;
+    for (int64_t width = 3; width <= MOST; width++) {
+        ag_tape *tape = ag_tape_new(width % 2 ? AG_F32 : AG_F64);
+        double at[ROWS * MOST];
+        int64_t count = ROWS * width;
+        for (int64_t i = 0; i < count; i++)
+            at[i] = (double)i;
+        ag_tensor x = ag_input_f64(tape, "x", AG_SHAPE(ROWS, width), at), gradient;
+        ag_tensor part = ag_slice(x, AG_RANGES(AG_ALL, {1, -1, 1}));
+        ag_tensor back = ag_pad(part, AG_SHAPE(0, 1), AG_SHAPE(0, 1), -1.0);
+        assert_true(ag_get_f64(back, at, (size_t)count));
+        for (int64_t i = 0; i < count; i++)
+            assert_true(at[i] == (i % width == 0 || i % width == width - 1 ? -1.0 : (double)i));
+        ag_tensor means = ag_avg_pool1d(ag_reshape(x, AG_SHAPE(1, ROWS, width)),
+                                        (ag_pool){.kernel = 3, .stride = 1});
+        assert_true(ag_gradients(ag_sum(means), &x, 1, &gradient));
+        assert_true(ag_get_f64(gradient, at, (size_t)count));
+        for (int64_t i = 0; i < count; i++) {
+            int64_t windows = least(least(i % width + 1, width - i % width), least(3, width - 2));
+            assert_true(fabs(at[i] - (double)windows / 3) < 1e-6);
+        }
+        ag_tape_free(tape);
+    }
+}
+
 /* ---- Random and running ---- */
 
 static void dropout_draws_anew(void **state)
@@ -405,6 +439,7 @@ int main(void)
         test(no_update_after_an_error),
         test(slices),
         test(slices_are_printed),
+        test(rows_of_any_width),
         test(dropout_draws_anew),
         test(attention_drops_weights),
         test(batch_norm_keeps_averages),

@@ -14,6 +14,7 @@ enum { OF_UNARY = BINARY_COUNT, WHERE = OF_UNARY + UNARY_COUNT };
     _(2, BINARY_MAXIMUM, maximum(x, y))                                                            \
     _(2, BINARY_MINIMUM, minimum(x, y))                                                            \
     _(2, BINARY_GREATER, blend(x > y, splat(1), splat(0)))                                         \
+    _(2, BINARY_EQUAL, blend(x == y, splat(1), splat(0)))                                          \
     _(2, BINARY_SIGMOID_SLOPE, sigmoid_slope(x, y))                                                \
     _(2, BINARY_TANH_SLOPE, tanh_slope(x, y))                                                      \
     _(2, BINARY_RELU_SLOPE, relu_slope(x, y))                                                      \
@@ -21,7 +22,6 @@ enum { OF_UNARY = BINARY_COUNT, WHERE = OF_UNARY + UNARY_COUNT };
     _(1, OF_UNARY + UNARY_SQRT, vsqrt(x))                                                          \
     _(1, OF_UNARY + UNARY_SQUARE, x * x)                                                           \
     _(1, OF_UNARY + UNARY_RELU, blend(x <= 0, splat(0), x))                                        \
-    _(1, OF_UNARY + UNARY_RECIPROCAL, 1 / x)                                                       \
     _(1, OF_UNARY + UNARY_ABS, (vec)((uvec)x & (natural)-1 >> 1))                                  \
     _(1, OF_UNARY + UNARY_SIGN, blend(x > 0, splat(1), blend(x < 0, splat(-1), x)))                \
     _(3, WHERE, blend(x != 0, y, c))
@@ -155,7 +155,6 @@ UNARY(NEG, neg)
 UNARY(SQRT, sqrt)
 UNARY(SQUARE, square)
 UNARY(RELU, relu)
-UNARY(RECIPROCAL, reciprocal)
 UNARY(ABS, abs)
 UNARY(SIGN, sign)
 

@@ -15,7 +15,6 @@
     _(TANH, tanh)                                                                                  \
     _(RELU, relu)                                                                                  \
     _(AFFINE, affine)                                                                              \
-    _(RECIPROCAL, reciprocal)                                                                      \
     _(ABS, abs)                                                                                    \
     _(SIGN, sign)                                                                                  \
     _(ERF, erf)                                                                                    \
@@ -31,6 +30,7 @@
     _(MAXIMUM, maximum)                                                                            \
     _(MINIMUM, minimum)                                                                            \
     _(GREATER, greater)                                                                            \
+    _(EQUAL, equal)                                                                                \
     _(SIGMOID_SLOPE, sigmoid_slope)                                                                \
     _(TANH_SLOPE, tanh_slope)                                                                      \
     _(RELU_SLOPE, relu_slope)

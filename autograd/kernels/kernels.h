@@ -28,7 +28,6 @@ enum unary {
     UNARY_TANH,
     UNARY_RELU,   /* x > 0 ? x : 0, and NaN stays NaN */
     UNARY_AFFINE, /* p[0]*x + p[1] */
-    UNARY_RECIPROCAL,
     UNARY_ABS,
     UNARY_SIGN, /* -1, 0 or 1, and NaN stays NaN */
     UNARY_ERF,
@@ -47,6 +46,7 @@ enum binary {
     BINARY_MAXIMUM, /* NaN if either is NaN, as in NumPy */
     BINARY_MINIMUM,
     BINARY_GREATER,       /* 1 where x > y, else 0 */
+    BINARY_EQUAL,         /* 1 where x == y, else 0 */
     BINARY_SIGMOID_SLOPE, /* x * y*(1-y): gradient through y = sigmoid(.) */
     BINARY_TANH_SLOPE,    /* x * (1-y*y): gradient through y = tanh(.) */
     BINARY_RELU_SLOPE,    /* y > 0 ? x : 0: gradient through y = relu(.) */

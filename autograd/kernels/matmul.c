@@ -16,7 +16,7 @@
 #include "matmul_dots.h"
 #include "matmul_outer.h"
 #include "matmul_pack.h"
-#include "matmul_tile.h"
+#include "matmul_spread.h"
 
 enum {
     B_BLOCK = (4 << 20) / sizeof(real), /* elements of a block of op(B) */
@@ -34,11 +34,11 @@ static inline size_t ceil_div(size_t x, size_t y)
     return (x + y - 1) / y;
 }
 
-/* Registers across of the next panel where `left` are left: the last is not much narrower than the
- * others, and never one. */
+/* Registers across of the next panel where `left` are left: panels are as few and as equal as they
+ * can be, the last is the widest and, but for the only one, never a single register. */
 static inline size_t share(size_t left, size_t most)
 {
-    return left > most && left <= most + most / 2 ? left / 2 : at_most(left, most);
+    return left / ceil_div(left, most);
 }
 
 static inline struct view view_a(const struct matmul *g)
@@ -138,7 +138,7 @@ static NOINLINE struct panel panel_at(const struct matmul *g, size_t j)
  * written, so many elements wide, in the first cache. */
 static inline size_t pack_length(struct view v, size_t width)
 {
-    return v.col == 1 ? 16 : PACKED / width / 16 * 16;
+    return v.col == 1 ? 32 : PACKED / width / 16 * 16;
 }
 
 static NOINLINE void pack_b(const struct matmul *g, real *to)
@@ -197,17 +197,20 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, r
         t.c_last = o.last * sizeof(real);
         t.from = g->bias ? (const real *)g->bias + j : NULL;
         real *c = (real *)g->c + i * ldc + j, *strip = a;
+        t.spread = a;
         for (size_t r = 0, rows; r < m; r += rows, c += rows * ldc) {
             rows = height(m - r, most);
             t.a = packed ? strip : at(from_a, r, 0);
-            t.spread = strip;
             t.c = c;
             if (g->accumulate)
                 t.from = c;
-            if (SPREADS && strip && rows == TILE_ROWS)
-                run_spread(j > 0 ? SPREAD : SPREADING, o.vecs, &t);
-            else
+            if (SPREADS && a && rows == TILE_ROWS) {
+                const size_t strips = (m - r) / TILE_ROWS;
+                rows = strips * TILE_ROWS;
+                run_spread(j == 0, o.vecs, &t, strips);
+            } else {
                 run_tile(rows, o.vecs, &t);
+            }
             if (strip)
                 strip += STRIP * k;
         }

@@ -1,5 +1,5 @@
 /* Tiles that read packed elements of A spread over a register each, where no instruction loads an
- * element into all lanes. For matmul_tile.h only.
+ * element into all lanes. For matmul.c only.
  *
  * Without fused multiply-adds each product is made in place of a factor: it takes a copy, a
  * multiplication and an addition, as many as a core can issue while it multiplies and adds all the
@@ -8,17 +8,12 @@
 #ifndef TAPEGRAD_KERNELS_MATMUL_SPREAD_H
 #define TAPEGRAD_KERNELS_MATMUL_SPREAD_H
 
-/* PLAIN: A is read in place. SPREADING: the same, and written spread. SPREAD: as it was written. */
-enum reading { PLAIN, SPREADING, SPREAD };
+#include "matmul_tile.h"
 
-/* Whether products are made in place of a factor; then, the end of the instructions' names. */
-#if defined(__SSE2__) && !defined(__AVX__)
-#define IN_PLACE
 #if KERNEL_BITS == 32
 #define SUFFIX "s"
 #else
 #define SUFFIX "d"
-#endif
 #endif
 
 /* sum0 += y0·b and sum1 += y1·b. */
@@ -74,24 +69,85 @@ INLINE void spread_steps(vec sum[][WIDE], const vec *a, const vec *b, const size
 /* The sums of a tile for k > 0, a spread. */
 INLINE void add_up_spread(vec sum[][WIDE], const vec *a, const vec *b, size_t k, const size_t vecs)
 {
-    const size_t steps = vecs < TILE_VECS ? 2 : 4; /* long where most time is spent, else small */
-    for (; k >= steps; k -= steps, a += 2 * steps, b += steps * vecs)
-        spread_steps(sum, a, b, steps, vecs);
+    enum { STEPS = 8 };
+    for (; k >= STEPS; k -= STEPS, a += 2 * STEPS, b += STEPS * vecs)
+        spread_steps(sum, a, b, STEPS, vecs);
     for (; k > 0; k--, a += 2, b += vecs)
         spread_steps(sum, a, b, 1, vecs);
 }
 
-/* The same of `a` in place, spreading it. The next two rows are fetched. */
+/* sum += a·b for `steps` k of two rows in place, which are spread. */
+INLINE void spreading_steps(vec sum[][WIDE], vec *spread, const char *a, size_t a_row, size_t a_col,
+                            const vec *b, const size_t steps, const size_t vecs)
+{
+    foreach (p, steps) {
+        const vec y0 = splat(*(const real *)(a + p * a_col));
+        const vec y1 = splat(*(const real *)(a + a_row + p * a_col));
+        spread[2 * p] = y0;
+        spread[2 * p + 1] = y1;
+        spread_step(sum, y0, y1, b + p * vecs, vecs);
+    }
+}
+
+/* The sums of a tile for k > 0 of `a` in place, spreading it. The next two rows are fetched. */
 INLINE void add_up_spreading(vec sum[][WIDE], vec *spread, const char *a, size_t a_row,
                              size_t a_col, const vec *b, size_t k, const size_t vecs)
 {
-    for (; k > 0; k--, a += a_col, spread += 2, b += vecs) {
-        const vec y0 = splat(*(const real *)a), y1 = splat(*(const real *)(a + a_row));
-        spread[0] = y0;
-        spread[1] = y1;
+    enum { STEPS = 2 };
+    for (; k >= STEPS; k -= STEPS, a += STEPS * a_col, spread += 2 * STEPS, b += STEPS * vecs) {
         __builtin_prefetch(a + 2 * a_row);
         __builtin_prefetch(a + 3 * a_row);
-        spread_step(sum, y0, y1, b, vecs);
+        spreading_steps(sum, spread, a, a_row, a_col, b, STEPS, vecs);
+    }
+    for (; k > 0; k--, a += a_col, spread += 2, b += vecs)
+        spreading_steps(sum, spread, a, a_row, a_col, b, 1, vecs);
+}
+
+/* `strips` tiles, one below the other, of which each reads or writes its strip of spread. */
+INLINE void spread_tiles(struct tile t, size_t strips, const size_t vecs, const bool spreading)
+{
+    for (; strips > 0; strips--) {
+        vec sum[TILE_ROWS][WIDE];
+        foreach (i, TILE_ROWS)
+            foreach (j, vecs)
+                sum[i][j] = (vec){0};
+        fetch(&t, TILE_ROWS, vecs);
+        if (spreading)
+            add_up_spreading(sum, t.spread, t.a, t.a_row, t.a_col, t.b, t.k, vecs);
+        else
+            add_up_spread(sum, t.spread, t.b, t.k, vecs);
+        finish(&t, t.from, sum, first(0), TILE_ROWS, vecs, false);
+        t.a = (const char *)t.a + TILE_ROWS * t.a_row;
+        t.spread = (vec *)t.spread + TILE_ROWS * t.k;
+        t.c = (char *)t.c + TILE_ROWS * t.c_row;
+        if (t.from)
+            t.from = (const char *)t.from + TILE_ROWS * t.from_row;
+    }
+}
+
+#ifndef EACH_SPREAD
+#define EACH_SPREAD(_)
+#endif
+
+#define SPREAD_TILE(spreading, vecs)                                                               \
+    static NOINLINE void spread_##spreading##_##vecs(const struct tile *t, size_t strips)          \
+    {                                                                                              \
+        spread_tiles(*t, strips, vecs, spreading);                                                 \
+    }
+#define SPREAD_CASE(spreading, vecs)                                                               \
+    case (spreading) * (WIDE + 1) + (vecs):                                                        \
+        spread_##spreading##_##vecs(t, strips);                                                    \
+        break;
+
+EACH_SPREAD(SPREAD_TILE)
+
+/* vecs: 5 or 6, as panels are where strips are spread (`share` and REUSE in matmul.c). */
+static void run_spread(bool spreading, size_t vecs, const struct tile *t, size_t strips)
+{
+    (void)t;
+    (void)strips;
+    switch (spreading * (WIDE + 1) + vecs) {
+        EACH_SPREAD(SPREAD_CASE)
     }
 }
 

@@ -41,10 +41,7 @@ enum { SHORT = 0, SHORT_ROWS = TILE_ROWS };
 #define ONE_HIGH(_)    _(1, 0) _(1, 1) _(1, 2) _(1, 3) _(1, 4) _(1, 5) _(1, 6) _(1, 8)
 #define TWO_HIGH(_)    _(2, 0) _(2, 1) _(2, 2) _(2, 3) _(2, 4) _(2, 5) _(2, 6)
 #define EACH_TILE(_)   ONE_HIGH(_) TWO_HIGH(_)
-#define EACH_SPREAD(_) _(SPREADING, 6) _(SPREAD, 3) _(SPREAD, 4) _(SPREAD, 5) _(SPREAD, 6)
-#endif
-#ifndef EACH_SPREAD
-#define EACH_SPREAD(_)
+#define EACH_SPREAD(_) _(0, 5) _(0, 6) _(1, 5) _(1, 6)
 #endif
 static const unsigned char heights[2 * TILE_ROWS] = {HEIGHTS};
 
@@ -73,8 +70,6 @@ struct tile {
 /* The register j of a row. */
 #define PLACE(p, j, last) ((p) + ((j) + 1 < vecs ? (j) * sizeof(vec) : (last)))
 
-#include "matmul_spread.h"
-
 INLINE vec load_lanes(const char *p, const bool is_part, struct part part)
 {
     return is_part ? load_first((const real *)p, part) : load((const real *)p);
@@ -82,7 +77,8 @@ INLINE vec load_lanes(const char *p, const bool is_part, struct part part)
 
 /* Where products are made in place of one of their factors, the compilers would rather load it
  * again and again than copy it, which costs nothing. */
-#ifdef IN_PLACE
+#if defined(__SSE2__) && !defined(__AVX__)
+#define IN_PLACE
 #define LOADED_ONCE(x) __asm__ volatile("" : "+x"(x))
 #else
 #define LOADED_ONCE(x) (void)(x)
@@ -156,30 +152,10 @@ INLINE void fetch(const struct tile *t, const size_t rows, const size_t vecs)
             __builtin_prefetch(c + i * t->c_row + line * 64);
 }
 
-INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, const bool is_part,
-                 const enum reading reading)
+/* Writes the sums of a tile. */
+INLINE void finish(const struct tile *t, const char *from, vec sum[TILE_ROWS][WIDE],
+                   struct part part, const size_t rows, const size_t vecs, const bool is_part)
 {
-    const char *from = t->from;
-    const struct part part = first(is_part ? t->part : 0);
-    vec sum[TILE_ROWS][WIDE];
-    foreach (i, rows)
-        foreach (j, vecs)
-            sum[i][j] = (vec){0};
-    if (rows == TILE_ROWS && vecs == TILE_VECS)
-        fetch(t, rows, vecs);
-    if (reading == PLAIN)
-        add_up(t, sum, rows, vecs, is_part);
-    else if (reading == SPREADING)
-        add_up_spreading(sum, t->spread, t->a, t->a_row, t->a_col, t->b, t->k, vecs);
-    else
-        add_up_spread(sum, t->spread, t->b, t->k, vecs);
-    if (is_part && !MASKED_STORES) {
-        vec sums[TILE_ROWS];
-        foreach (i, rows)
-            sums[i] = sum[i][0];
-        store_parts(t, sums, rows);
-        return;
-    }
     char *c = t->c;
     const size_t c_row = t->c_row, c_last = t->c_last, from_row = t->from_row;
     if (from)
@@ -196,10 +172,31 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
         }
 }
 
+INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, const bool is_part)
+{
+    const char *from = t->from;
+    const struct part part = first(is_part ? t->part : 0);
+    vec sum[TILE_ROWS][WIDE];
+    foreach (i, rows)
+        foreach (j, vecs)
+            sum[i][j] = (vec){0};
+    if (rows == TILE_ROWS && vecs == TILE_VECS)
+        fetch(t, rows, vecs);
+    add_up(t, sum, rows, vecs, is_part);
+    if (is_part && !MASKED_STORES) {
+        vec sums[TILE_ROWS];
+        foreach (i, rows)
+            sums[i] = sum[i][0];
+        store_parts(t, sums, rows);
+        return;
+    }
+    finish(t, from, sum, part, rows, vecs, is_part);
+}
+
 #define TILE(rows, vecs)                                                                           \
     static NOINLINE void tile_##rows##x##vecs(const struct tile *t)                                \
     {                                                                                              \
-        tile(t, rows, vecs ? vecs : 1, !vecs, PLAIN);                                              \
+        tile(t, rows, vecs ? vecs : 1, !vecs);                                                     \
     }
 #define TILE_CASE(rows, vecs)                                                                      \
     case (rows) * (WIDE + 1) + (vecs):                                                             \
@@ -208,31 +205,11 @@ INLINE void tile(const struct tile *t, const size_t rows, const size_t vecs, con
 
 EACH_TILE(TILE)
 
-#define SPREAD_TILE(reading, vecs)                                                                 \
-    static NOINLINE void tile_##reading##_##vecs(const struct tile *t)                             \
-    {                                                                                              \
-        tile(t, TILE_ROWS, vecs, false, reading);                                                  \
-    }
-#define SPREAD_CASE(reading, vecs)                                                                 \
-    case (reading) * (WIDE + 1) + (vecs):                                                          \
-        tile_##reading##_##vecs(t);                                                                \
-        break;
-
-EACH_SPREAD(SPREAD_TILE)
-
 /* A switch, as a table of functions would have to be relocated when the library is loaded. */
 static void run_tile(size_t rows, size_t vecs, const struct tile *t)
 {
     switch (rows * (WIDE + 1) + vecs) {
         EACH_TILE(TILE_CASE)
-    }
-}
-
-static void run_spread(enum reading reading, size_t vecs, const struct tile *t)
-{
-    (void)t;
-    switch (reading * (WIDE + 1) + vecs) {
-        EACH_SPREAD(SPREAD_CASE)
     }
 }
 

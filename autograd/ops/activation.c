@@ -21,13 +21,8 @@ static const struct op sigmoid_slope_op = {
     .adjoint = &sigmoid_slope_op,
 };
 
-static ag_tensor sigmoid_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record2(&sigmoid_slope_op, dy, y, NULL);
-}
-
 static const struct op sigmoid_op = {CALLED("sigmoid", 1, "$x"), ELEMENTWISE(UNARY_SIGMOID),
-                                     .gradient = sigmoid_gradient};
+                                     SLOPE_BY_RESULT(&sigmoid_slope_op)};
 RECORDS_1(ag_sigmoid, sigmoid_op)
 
 /* ---- y = tanh(x): dy/dx = 1 - y^2 ---- */
@@ -46,13 +41,8 @@ static const struct op tanh_slope_op = {
     .adjoint = &tanh_slope_op,
 };
 
-static ag_tensor tanh_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record2(&tanh_slope_op, dy, y, NULL);
-}
-
 static const struct op tanh_op = {CALLED("tanh", 1, "$x"), ELEMENTWISE(UNARY_TANH),
-                                  .gradient = tanh_gradient};
+                                  SLOPE_BY_RESULT(&tanh_slope_op)};
 RECORDS_1(ag_tanh, tanh_op)
 
 /* ---- y = relu(x): dy/dx = 1 where y > 0, else 0; flat in y ---- */
@@ -60,13 +50,8 @@ RECORDS_1(ag_tanh, tanh_op)
 static const struct op relu_slope_op = {WRITTEN("relu_slope", 2, "$x · ($y > 0)", PRODUCT),
                                         BROADCAST(BINARY_RELU_SLOPE), LINEAR(&relu_slope_op)};
 
-static ag_tensor relu_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record2(&relu_slope_op, dy, y, NULL);
-}
-
 static const struct op relu_op = {CALLED("relu", 1, "$x"), ELEMENTWISE(UNARY_RELU),
-                                  .gradient = relu_gradient};
+                                  SLOPE_BY_RESULT(&relu_slope_op)};
 RECORDS_1(ag_relu, relu_op)
 
 /* ---- y = leaky_relu(x): dy/dx = 1 where x > 0, else p ---- */
@@ -97,27 +82,20 @@ static const struct op leaky_relu_slope_op = {
     LINEAR(&leaky_relu_slope_op),
 };
 
-static ag_tensor leaky_relu_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record_like(y, &leaky_relu_slope_op, dy, operand_of(y, 0));
-}
+static const struct op elu_op;
 
-static bool finite_constant(const struct call *call, const char *what)
+static bool finite_constant(struct call *call)
 {
     double value = call->attr.p[0];
-    return isfinite(value) || reject(call, "", "the %s is %g; it must be finite", what, value);
-}
-
-static bool leaky_relu_shape(struct call *call)
-{
-    return finite_constant(call, "slope");
+    return isfinite(value) || reject(call, "", "the %s is %g; it must be finite",
+                                     call->op == &elu_op ? "alpha" : "slope", value);
 }
 
 static const struct op leaky_relu_op = {
     CALLED("leaky_relu", 1, "$x, $p"),
-    .shape = leaky_relu_shape,
+    .shape = finite_constant,
     .forward = leak_forward,
-    .gradient = leaky_relu_gradient,
+    SLOPE_BY_OPERAND(&leaky_relu_slope_op),
 };
 
 ag_tensor ag_leaky_relu(ag_tensor x, double slope)
@@ -159,14 +137,9 @@ static ag_tensor elu_gradient(ag_tensor y, ag_tensor dy, int i)
     return chain(dy, ag_where(ag_greater(operand_of(y, i), zero), one, falling));
 }
 
-static bool elu_shape(struct call *call)
-{
-    return finite_constant(call, "alpha");
-}
-
 static const struct op elu_op = {
     CALLED("elu", 1, "$x, $p"),
-    .shape = elu_shape,
+    .shape = finite_constant,
     .forward = elu_forward,
     .gradient = elu_gradient,
 };
@@ -180,25 +153,27 @@ ag_tensor ag_elu(ag_tensor x, double alpha)
 
 enum { SOFTPLUS_BLOCK = 256 };
 
-/* max(x, 0) + log(1 + u), u = exp(-|x|). What w = 1 + u lost of u is w - 1 - u, exactly; divided by
+/* max(x, 0) + log(w), w = 1 + u, u = exp(-|x|). What w lost of u is w - 1 - u, exactly; divided by
  * w, it is what log(w) lacks. */
-#define DEFINE_SOFTPLUS(real)                                                                      \
-    static void softplus_##real(const struct kernels *kernels, size_t n, const real *x, real *y)   \
-    {                                                                                              \
-        real logs[SOFTPLUS_BLOCK];                                                                 \
-        kernels->unary[UNARY_ABS](n, x, y, NULL);                                                  \
-        kernels->unary[UNARY_NEG](n, y, y, NULL);                                                  \
-        kernels->unary[UNARY_EXP](n, y, y, NULL);                                                  \
-        for (size_t i = 0; i < n; i++)                                                             \
-            logs[i] = 1 + y[i];                                                                    \
-        kernels->unary[UNARY_LOG](n, logs, logs, NULL);                                            \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            real w = 1 + y[i], log1p = logs[i] + (y[i] - (w - 1)) / w;                             \
-            y[i] = (x[i] > 0 ? x[i] : 0) + log1p;                                                  \
-        }                                                                                          \
-    }
-DEFINE_SOFTPLUS(float)
-DEFINE_SOFTPLUS(double)
+static void softplus_block(const struct kernels *k, size_t n, const void *x, void *y)
+{
+    union {
+        float f32[SOFTPLUS_BLOCK];
+        double f64[SOFTPLUS_BLOCK];
+    } room[3];
+    void *w = &room[0], *log = &room[1], *lost = &room[2];
+    k->unary[UNARY_ABS](n, x, y, NULL);
+    k->unary[UNARY_NEG](n, y, y, NULL);
+    k->unary[UNARY_EXP](n, y, y, NULL);
+    k->unary[UNARY_AFFINE](n, y, w, (double[]){1.0, 1.0});
+    k->unary[UNARY_LOG](n, w, log, NULL);
+    k->unary[UNARY_AFFINE](n, w, lost, (double[]){1.0, -1.0});
+    pairwise(k, BINARY_SUB, n, y, lost, lost);
+    pairwise(k, BINARY_DIV, n, lost, w, lost);
+    pairwise(k, BINARY_ADD, n, log, lost, log);
+    k->unary[UNARY_RELU](n, x, y, NULL);
+    pairwise(k, BINARY_ADD, n, y, log, y);
+}
 
 static void softplus_forward(ag_tape *tape, const struct record *r)
 {
@@ -206,9 +181,7 @@ static void softplus_forward(ag_tape *tape, const struct record *r)
     size_t size = element_size(tape), count = (size_t)r->count;
     for (size_t i = 0; i < count; i += SOFTPLUS_BLOCK) {
         size_t n = count - i < SOFTPLUS_BLOCK ? count - i : SOFTPLUS_BLOCK;
-        const void *from = x + i * size;
-        void *to = (char *)r->data + i * size;
-        OF_ELEMENTS(tape, softplus, tape->kernels, n, from, to);
+        softplus_block(tape->kernels, n, x + i * size, (char *)r->data + i * size);
     }
 }
 

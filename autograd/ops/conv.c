@@ -7,7 +7,7 @@
 
 static void fill_axes(struct window *window, struct axis like)
 {
-    window->axis[0] = (struct axis){1, 1, 0, 1, 1};
+    window->axis[0] = (struct axis){1, 1, 1, 0, 1, 1};
     for (int i = 2 - window->count; i < 2; i++)
         window->axis[i] = like;
 }
@@ -48,13 +48,13 @@ static bool place_kernel(const struct call *call, struct window *window)
             !in_range(call, "padding", a->padding, 0) ||
             !in_range(call, "dilation", a->dilation, 1))
             return false;
-        int64_t size = x->dim[x->rank - 2 + i] + 2 * a->padding;
-        int64_t reach = a->dilation * (a->kernel - 1) + 1;
-        if (size < reach)
+        a->size = x->dim[x->rank - 2 + i];
+        int64_t padded = a->size + 2 * a->padding, reach = a->dilation * (a->kernel - 1) + 1;
+        if (padded < reach)
             return reject(call, "",
                           "the kernel is wider than axis %d: it reaches over %lld of %lld",
-                          x->rank - 2 + i, (long long)reach, (long long)size);
-        a->places = (size - reach) / a->stride + 1;
+                          x->rank - 2 + i, (long long)reach, (long long)padded);
+        a->places = (padded - reach) / a->stride + 1;
     }
     return true;
 }
@@ -107,34 +107,12 @@ static bool bias_fits(const struct call *call)
                   (long long)outputs);
 }
 
-static double conv_work(const ag_tape *tape, const struct record *r)
-{
-    return convolve_work(r->attr.plan);
-}
-
-/* x, w and y: one of them is the result, op->kernel (an enum convolved), and the operands are the
- * others: x and w, but y in the place of the one that is the result. */
-static int place_of(int result, int operand)
-{
-    return operand == result ? OUTPUT : operand;
-}
-
 static bool conv_shape(struct call *call)
 {
     const struct convolution *c = call->attr.plan;
     call->shape = c->shape[call->op->kernel];
     call->workspace = convolve_workspace(call->tape, c);
     return true;
-}
-
-static void conv_forward(ag_tape *tape, const struct record *r)
-{
-    int result = r->op->kernel;
-    void *data[CONVOLVED];
-    data[result] = r->data;
-    for (int i = 0; i < 2; i++)
-        data[place_of(result, i)] = input_of(tape, r, i)->data;
-    convolve(tape, r->attr.plan, (enum convolved)result, data);
 }
 
 static const struct op conv_op, conv_input_op, conv_weights_op;
@@ -153,7 +131,7 @@ static ag_tensor conv_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 #define CONVOLUTION(result)                                                                        \
-    .shape = conv_shape, .forward = conv_forward, .work = conv_work, .gradient = conv_gradient,    \
+    .shape = conv_shape, .forward = convolve, .work = convolve_work, .gradient = conv_gradient,    \
     .kernel = result
 
 static const struct op conv_op = {CALLED("conv", 2, "$x, $y"), CONVOLUTION(OUTPUT)};
@@ -184,14 +162,13 @@ static ag_tensor conv(const struct op *op, int count, ag_tensor x, ag_tensor w, 
     c.images = sx->dim[0];
     c.channels = sw->dim[1];
     c.outputs = outputs / c.groups;
-    c.size[0] = count == 1 ? 1 : sx->dim[2];
-    c.size[1] = sx->dim[sx->rank - 1];
     c.kernel = c.window.axis[0].kernel * c.window.axis[1].kernel;
     c.taps = c.channels * c.kernel;
     c.places = c.window.axis[0].places * c.window.axis[1].places;
     c.shape[INPUT] = *sx;
     c.shape[WEIGHTS] = *sw;
-    if (!shape_check(call.tape, op->name, convolve_windows(&c)))
+    /* The windows of one row of places are the least that is worked on at once. */
+    if (!shape_check(call.tape, op->name, AG_SHAPE(c.taps, c.window.axis[1].places)))
         return (ag_tensor){.tape = x.tape};
     ag_tensor y = record2(&conv_op, x, w, &(struct attributes){.plan = &c, .plan_size = sizeof c});
     if (!biased)
@@ -266,10 +243,10 @@ ag_tensor ag_avg_pool2d(ag_tensor x, ag_pool options)
 }
 
 /* What the window at a place covers of an axis. */
-static inline struct span window_span(const struct axis *a, int64_t size, int64_t place)
+static inline struct span window_span(const struct axis *a, int64_t place)
 {
     int64_t first = place * a->stride - a->padding, end = first + a->kernel;
-    return (struct span){first < 0 ? 0 : first, end < size ? end : size};
+    return (struct span){first < 0 ? 0 : first, end < a->size ? end : a->size};
 }
 
 /* The largest element of a window, the first of several; NaN is larger than all. Which it is nobody
@@ -286,20 +263,20 @@ static inline struct span window_span(const struct axis *a, int64_t size, int64_
             }                                                                                      \
         return best;                                                                               \
     }                                                                                              \
-    static void pool_##real(const struct axis *a, const int64_t *size, int64_t images,             \
-                            const real *v, const real *x, real *y, bool put)                       \
+    static void pool_##real(const struct axis *a, int64_t images, const real *v, const real *x,    \
+                            real *y, bool put)                                                     \
     {                                                                                              \
-        int64_t plane = size[0] * size[1];                                                         \
+        int64_t width = a[1].size, plane = a[0].size * width;                                      \
         for (; images--; x += plane, y += put ? plane : 0, v += put ? 0 : plane)                   \
             for (int64_t i = 0; i < a[0].places; i++)                                              \
                 for (int64_t k = 0; k < a[1].places; k++) {                                        \
-                    struct span row = window_span(&a[0], size[0], i);                              \
-                    struct span col = window_span(&a[1], size[1], k);                              \
-                    int64_t first = row.begin * size[1] + col.begin;                               \
+                    struct span row = window_span(&a[0], i);                                       \
+                    struct span col = window_span(&a[1], k);                                       \
+                    int64_t first = row.begin * width + col.begin;                                 \
                     int64_t rows = row.end - row.begin, cols = col.end - col.begin;                \
                     int64_t best = rows == 2 && cols == 2                                          \
-                                       ? largest_##real(x + first, 2, 2, size[1])                  \
-                                       : largest_##real(x + first, rows, cols, size[1]);           \
+                                       ? largest_##real(x + first, 2, 2, width)                    \
+                                       : largest_##real(x + first, rows, cols, width);             \
                     if (put)                                                                       \
                         y[first + best] += *v++;                                                   \
                     else                                                                           \
@@ -317,14 +294,12 @@ static const struct op max_put_op, max_pick_op;
 static void pool_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *v = input_of(tape, r, 0), *x = input_of(tape, r, r->inputs - 1);
-    const struct window *window = r->attr.plan;
-    const int64_t *dim = x->shape.dim + x->shape.rank - 2;
-    const int64_t size[2] = {window->count == 1 ? 1 : dim[0], dim[1]};
-    int64_t images = x->count / (size[0] * size[1]);
+    const struct axis *a = ((const struct window *)r->attr.plan)->axis;
+    int64_t images = x->count / (a[0].size * a[1].size);
     bool put = r->op == &max_put_op;
     if (put)
         tape->kernels->fill((size_t)r->count, 0.0, r->data);
-    OF_ELEMENTS(tape, pool, window->axis, size, images, v->data, x->data, r->data, put);
+    OF_ELEMENTS(tape, pool, a, images, v->data, x->data, r->data, put);
 }
 
 static bool placed_by_plan(struct call *call)
@@ -334,16 +309,11 @@ static bool placed_by_plan(struct call *call)
     return true;
 }
 
-static ag_tensor max_pool_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record_like(y, &max_put_op, dy, operand_of(y, 0));
-}
-
 static const struct op max_pool_op = {
     CALLED("max_pool", 1, "$x"),
     .shape = placed_by_plan,
     .forward = pool_forward,
-    .gradient = max_pool_gradient,
+    SLOPE_BY_OPERAND(&max_put_op),
 };
 
 /* Which element is largest does not change with the second operand. */

@@ -3,11 +3,7 @@
  * The windows of some rows of places are put side by side, (taps, places) with a tap for each
  * weight of an output, as many rows as stay in cache; a product with the weights (outputs, taps)
  * does the rest. Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for
- * Document Processing", 2006. Gradients are the same products transposed.
- *
- * A group of one channel ("depthwise") has too few taps for a product: its image is laid out with
- * its padding, and each tap is one pass over it, in which the places lie as far apart as they do in
- * the image; what falls between them is not looked at. */
+ * Document Processing", 2006. Gradients are the same products transposed. */
 #include "convolve.h"
 
 #include <string.h>
@@ -26,11 +22,6 @@ struct work {
     char *windows, *workspace;
 };
 
-static bool depthwise(const struct convolution *c)
-{
-    return c->channels == 1 && c->groups > 1;
-}
-
 /* The windows are the image as it is. */
 static bool pointwise(const struct convolution *c)
 {
@@ -46,90 +37,49 @@ static char *plane(const struct work *k, char *of, int64_t index, int64_t elemen
 
 /* ---- Windows side by side ---- */
 
-/* The places of an axis at which tap number k is within the image, `size` wide. */
-static struct span inside(const struct axis *a, int64_t size, int64_t k)
+/* The places of an axis at which tap number k is within the image. */
+static struct span inside(const struct axis *a, int64_t k)
 {
     int64_t offset = k * a->dilation - a->padding; /* a place p reads p * stride + offset */
     int64_t begin = offset < 0 ? (a->stride - 1 - offset) / a->stride : 0;
-    int64_t end = offset < size ? (size - 1 - offset) / a->stride + 1 : 0;
+    int64_t end = offset < a->size ? (a->size - 1 - offset) / a->stride + 1 : 0;
     end = end < a->places ? end : a->places;
     return (struct span){begin < end ? begin : end, end};
 }
 
-/* A tap over some rows of places: those at which it is within the image, and the first element that
- * it sees there. Where places lie as the image's elements do, that is one run of `length`; else
- * there are `runs`. */
-struct tap {
-    struct span y, x;
-    int64_t rows, cols, runs, length;
-    ptrdiff_t first, row; /* elements: of the image; from one run to the next */
-};
-
-static struct tap make_tap(const struct work *k, int64_t number, int64_t first, int64_t rows)
+/* What tap number i of each channel sees of its image at some rows of places goes to its windows,
+ * (rows, cols), with zeros where that is nothing; or back, added up. */
+static void move_taps(const struct work *k, int64_t i, int64_t first, int64_t rows, char *images,
+                      bool back)
 {
     const struct axis *a = k->axis;
-    const int64_t *size = k->c->size;
-    int64_t ky = number / a[1].kernel, kx = number % a[1].kernel;
-    struct tap t = {.y = inside(&a[0], size[0], ky),
-                    .x = inside(&a[1], size[1], kx),
-                    .rows = rows,
-                    .cols = a[1].places};
-    int64_t top = t.y.begin > first ? t.y.begin : first;
-    int64_t end = t.y.end < first + rows ? t.y.end : first + rows;
-    if (top >= end || t.x.begin == t.x.end)
-        top = end = first;
-    t.y = (struct span){top - first, end - first};
-    t.runs = end - top;
-    t.length = t.x.end - t.x.begin;
-    t.first = (ptrdiff_t)((top * a[0].stride + ky * a[0].dilation - a[0].padding) * size[1] +
-                          t.x.begin * a[1].stride + kx * a[1].dilation - a[1].padding);
-    t.row = (ptrdiff_t)(a[0].stride * size[1]);
-    if (t.runs && a[0].stride == 1 && a[1].stride == 1 && t.cols == size[1]) {
-        t.length += (t.runs - 1) * t.cols;
-        t.runs = 1;
+    int64_t ky = i / a[1].kernel, kx = i % a[1].kernel, cols = a[1].places;
+    struct span y = inside(&a[0], ky), x = inside(&a[1], kx);
+    int64_t top = y.begin > first ? y.begin : first;
+    int64_t end = y.end < first + rows ? y.end : first + rows;
+    struct steps here = {(ptrdiff_t)cols, 1},
+                 there = {(ptrdiff_t)(a[0].stride * a[1].size), (ptrdiff_t)a[1].stride};
+    struct block b = {(size_t)(end > top ? end - top : 0), (size_t)(x.end - x.begin),
+                      back ? here : there, back ? there : here, back};
+    int64_t from = (top * a[0].stride + ky * a[0].dilation - a[0].padding) * a[1].size +
+                   x.begin * a[1].stride + kx * a[1].dilation - a[1].padding;
+    for (int64_t channel = 0; channel < k->c->channels; channel++) {
+        char *tap = plane(k, k->windows, channel * k->c->kernel + i, rows * cols);
+        char *image = plane(k, images, channel, a[0].size * a[1].size);
+        if (!back && (b.rows < (size_t)rows || b.cols < (size_t)cols))
+            k->tape->kernels->fill((size_t)(rows * cols), 0.0, tap);
+        if (!b.rows || !b.cols)
+            continue;
+        tap += ((top - first) * cols + x.begin) * k->element;
+        image += from * k->element;
+        move_block(k->tape, &b, back ? tap : image, back ? image : tap);
     }
-    return t;
-}
-
-/* Zeros where the tap is not within the image: rows, and column by column beside it. */
-static void clear_outside(const struct work *k, const struct tap *t, char *tap)
-{
-    static const double zero;
-    ptrdiff_t row = (ptrdiff_t)t->cols * k->element;
-    char *inside = tap + t->y.begin * row;
-    struct block b = {.cols = (size_t)(t->y.end - t->y.begin), .to = {1, (ptrdiff_t)t->cols}};
-    memset(tap, 0, (size_t)(t->y.begin * row));
-    memset(tap + t->y.end * row, 0, (size_t)((t->rows - t->y.end) * row));
-    if ((b.rows = (size_t)t->x.begin))
-        move_block(k->tape, &b, &zero, inside);
-    if ((b.rows = (size_t)(t->cols - t->x.end)))
-        move_block(k->tape, &b, &zero, inside + t->x.end * k->element);
-}
-
-/* What the tap sees of an image goes to `tap`, (rows, cols); or back, added up. */
-static void move_tap(const struct work *k, const struct tap *t, char *image, char *tap, bool back)
-{
-    struct steps here = {(ptrdiff_t)t->cols, 1}, there = {t->row, (ptrdiff_t)k->axis[1].stride};
-    struct block b = {(size_t)t->runs, (size_t)t->length, back ? here : there, back ? there : here,
-                      back};
-    char *inside = tap + (t->y.begin * t->cols + t->x.begin) * k->element;
-    char *seen = image + t->first * k->element;
-    if (back && t->runs == 1)
-        clear_outside(k, t, tap);
-    move_block(k->tape, &b, back ? inside : seen, back ? seen : inside);
-    if (!back)
-        clear_outside(k, t, tap);
 }
 
 static void move_windows(const struct work *k, int64_t first, int64_t rows, char *images, bool back)
 {
-    int64_t taps = k->c->kernel, image = k->c->size[0] * k->c->size[1];
-    for (int64_t i = 0; i < taps; i++) {
-        struct tap t = make_tap(k, i, first, rows);
-        for (int64_t channel = 0; channel < k->c->channels; channel++)
-            move_tap(k, &t, plane(k, images, channel, image),
-                     plane(k, k->windows, channel * taps + i, rows * t.cols), back);
-    }
+    for (int64_t i = 0; i < k->c->kernel; i++)
+        move_taps(k, i, first, rows, images, back);
 }
 
 /* Rows of places whose windows stay in cache. */
@@ -194,7 +144,7 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
                            int64_t to, bool more)
 {
     const struct convolution *c = k->c;
-    int64_t number = image * c->groups + group, size = c->size[0] * c->size[1];
+    int64_t number = image * c->groups + group, size = k->axis[0].size * k->axis[1].size;
     char *x = plane(k, k->data[INPUT], number * c->channels, size);
     char *y = plane(k, k->data[OUTPUT], number * c->outputs + from, c->places);
     char *w = plane(k, k->data[WEIGHTS], group * c->outputs + from, c->taps);
@@ -206,129 +156,11 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
                       more || first > 0);
 }
 
-/* ---- Depthwise ---- */
-
-/* An image with its padding, and the places in the same layout. */
-struct grid {
-    int64_t rows, cols;
-    size_t extent; /* from the first place to the last, both counted */
-};
-
-static struct grid grid_of(const struct convolution *c)
-{
-    const struct axis *a = c->window.axis;
-    int64_t rows = c->size[0] + 2 * a[0].padding, cols = c->size[1] + 2 * a[1].padding;
-    return (struct grid){rows, cols,
-                         (size_t)((a[0].places - 1) * a[0].stride * cols +
-                                  (a[1].places - 1) * a[1].stride + 1)};
-}
-
-/* Copies an image (or, with the places' strides, those) into a grid, or out of it. */
-static void lay_out(const struct work *k, const struct grid *g, char *grid, char *image,
-                    bool places, bool out)
-{
-    const struct axis *a = k->axis;
-    int64_t rows = places ? a[0].places : k->c->size[0], n = places ? a[1].places : k->c->size[1];
-    struct steps in_grid = {(ptrdiff_t)(places ? a[0].stride * g->cols : g->cols),
-                            places ? (ptrdiff_t)a[1].stride : 1},
-                 in_image = {(ptrdiff_t)n, 1};
-    struct block b = {(size_t)rows, (size_t)n, out ? in_grid : in_image, out ? in_image : in_grid,
-                      false};
-    if (!places)
-        grid += (ptrdiff_t)(a[0].padding * g->cols + a[1].padding) * k->element;
-    move_block(k->tape, &b, out ? grid : image, out ? image : grid);
-}
-
-enum { LANES = 16 };
-
-/* One tap w over n elements: y += w x, x += w y, or what w is of them, added to it with `more`. */
-#define DEFINE_TAP(real)                                                                           \
-    static void add_##real(size_t n, real w, const real *restrict x, real *restrict y)             \
-    {                                                                                              \
-        for (size_t i = 0; i < n; i++)                                                             \
-            y[i] += w * x[i];                                                                      \
-    }                                                                                              \
-    static double dot_##real(size_t n, const real *x, const real *y)                               \
-    {                                                                                              \
-        real lane[LANES] = {0};                                                                    \
-        double sum = 0.0;                                                                          \
-        for (; n >= LANES; n -= LANES, x += LANES, y += LANES)                                     \
-            for (int i = 0; i < LANES; i++)                                                        \
-                lane[i] += x[i] * y[i];                                                            \
-        for (size_t i = 0; i < n; i++)                                                             \
-            lane[i] += x[i] * y[i];                                                                \
-        for (int i = 0; i < LANES; i++)                                                            \
-            sum += (double)lane[i];                                                                \
-        return sum;                                                                                \
-    }                                                                                              \
-    static void tap_##real(enum convolved result, size_t n, real *x, real *w, real *y, bool more)  \
-    {                                                                                              \
-        if (result == OUTPUT)                                                                      \
-            add_##real(n, *w, x, y);                                                               \
-        else if (result == INPUT)                                                                  \
-            add_##real(n, *w, y, x);                                                               \
-        else                                                                                       \
-            *w = (real)(dot_##real(n, x, y) + (more ? (double)*w : 0.0));                          \
-    }
-
-DEFINE_TAP(float)
-DEFINE_TAP(double)
-
-/* One pass over the grids for each tap. */
-static void depthwise_taps(const struct work *k, const struct grid *g, char *image, char *places,
-                           char *w, bool more)
-{
-    const struct axis *a = k->axis;
-    for (int64_t i = 0; i < k->c->kernel; i++, w += k->element) {
-        ptrdiff_t first = (ptrdiff_t)(i / a[1].kernel * a[0].dilation * g->cols +
-                                      i % a[1].kernel * a[1].dilation);
-        void *x = image + first * k->element;
-        OF_ELEMENTS(k->tape, tap, k->result, g->extent, x, (void *)w, (void *)places, more);
-    }
-}
-
-/* The outputs from ... to-1 of a channel of an image. */
-static void depthwise_group(const struct work *k, int64_t image, int64_t channel, int64_t from,
-                            int64_t to, bool more)
-{
-    const struct convolution *c = k->c;
-    struct grid g = grid_of(c);
-    size_t bytes = (size_t)(g.rows * g.cols * k->element);
-    int64_t number = image * c->groups + channel;
-    char *x = plane(k, k->data[INPUT], number, c->size[0] * c->size[1]);
-    char *image_grid = k->windows, *place_grid = k->windows + bytes;
-    memset(image_grid, 0, 2 * bytes);
-    if (k->result != INPUT)
-        lay_out(k, &g, image_grid, x, false, false);
-    for (int64_t o = from; o < to; o++) {
-        char *y = plane(k, k->data[OUTPUT], number * c->outputs + o, c->places);
-        char *w = plane(k, k->data[WEIGHTS], channel * c->outputs + o, c->taps);
-        if (k->result != OUTPUT)
-            lay_out(k, &g, place_grid, y, true, false);
-        else if (o > from)
-            memset(place_grid, 0, bytes);
-        depthwise_taps(k, &g, image_grid, place_grid, w, more);
-        if (k->result == OUTPUT)
-            lay_out(k, &g, place_grid, y, true, true);
-    }
-    if (k->result == INPUT)
-        lay_out(k, &g, image_grid, x, false, true);
-}
-
 /* ---- All of it ---- */
-
-ag_shape convolve_windows(const struct convolution *c)
-{
-    const struct axis *a = c->window.axis;
-    if (depthwise(c))
-        return AG_SHAPE(2, c->size[0] + 2 * a[0].padding, c->size[1] + 2 * a[1].padding);
-    return AG_SHAPE(c->taps, a[1].places);
-}
 
 static size_t windows_bytes(const struct convolution *c, size_t element)
 {
-    ag_shape least = convolve_windows(c);
-    int64_t count = shape_count(&least) * (depthwise(c) ? 1 : rows_at_once(c, element));
+    int64_t count = c->taps * c->window.axis[1].places * rows_at_once(c, element);
     return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
 }
 
@@ -341,16 +173,17 @@ size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)
                             k->matmul_workspace(taps, n, outputs),
                             k->matmul_workspace(outputs, taps, n)};
     size_t most = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !depthwise(c); i++)
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         most = sizes[i] > most ? sizes[i] : most;
     return windows_bytes(c, k->element) + most;
 }
 
-double convolve_work(const struct convolution *c)
+/* Each window is moved, and multiplied for each output. */
+double convolve_work(const ag_tape *tape, const struct record *r)
 {
-    double products =
-        (double)c->images * (double)(c->groups * c->outputs * c->taps) * (double)c->places;
-    return (depthwise(c) ? 0.12 : 0.025) * products;
+    const struct convolution *c = r->attr.plan;
+    double windows = (double)c->images * (double)(c->groups * c->taps) * (double)c->places;
+    return windows * (0.2 + 0.025 * (double)c->outputs);
 }
 
 /* Images first ... first+count-1; or, of the weights, those outputs of all groups: a sum over the
@@ -370,20 +203,22 @@ static void convolve_share(void *context, size_t first, size_t count, int thread
             from = from > 0 ? from : 0;
             to = to < outputs ? to : outputs;
             if (from < to)
-                (depthwise(c) ? depthwise_group : convolve_group)(&k, image, group, from, to,
-                                                                  image > 0);
+                convolve_group(&k, image, group, from, to, image > 0);
         }
 }
 
-void convolve(ag_tape *tape, const struct convolution *c, enum convolved result, void *const *data)
+void convolve(ag_tape *tape, const struct record *r)
 {
+    const struct convolution *c = r->attr.plan;
+    int result = r->op->kernel, threads = threads_for(tape, convolve_work(tape, r));
     struct work k = {.tape = tape,
                      .c = c,
                      .axis = c->window.axis,
-                     .result = result,
-                     .data = {data[INPUT], data[WEIGHTS], data[OUTPUT]},
+                     .result = (enum convolved)result,
                      .element = (ptrdiff_t)element_size(tape)};
-    int threads = threads_for(tape, convolve_work(c));
+    k.data[result] = r->data;
+    for (int i = 0; i < 2; i++)
+        k.data[place_of(result, i)] = input_of(tape, r, i)->data;
     threads = threads > 1 ? give_workspaces(tape, threads, tape->workspace.size) : 1;
     int64_t n = result == WEIGHTS ? c->groups * c->outputs : c->images;
     run_shares(tape, threads, (size_t)n, 1, convolve_share, &k);

@@ -4,9 +4,10 @@
 
 #include "define.h"
 
-/* One axis of the images: the kernel's size, how it moves, and in how many places it stands. */
+/* One axis of the images: its size and the kernel's, how that moves, and in how many places it
+ * stands. */
 struct axis {
-    int64_t kernel, stride, padding, dilation, places;
+    int64_t size, kernel, stride, padding, dilation, places;
 };
 
 /* From begin to end-1. */
@@ -29,18 +30,20 @@ enum convolved { INPUT, WEIGHTS, OUTPUT, CONVOLVED };
 struct convolution {
     struct window window;
     int64_t images, groups, channels, outputs; /* the last two of a group */
-    int64_t size[2], kernel, taps, places;     /* taps: weights of an output */
+    int64_t kernel, taps, places;              /* taps: weights of an output */
     ag_shape shape[CONVOLVED];
 };
 
-/* The result is written, the others are only read. */
-void convolve(ag_tape *tape, const struct convolution *c, enum convolved result, void *const *data);
+/* x, w and y: one of them is the result, op->kernel (an enum convolved), and the operands are the
+ * others: x and w, but y in the place of the one that is the result. */
+static inline int place_of(int result, int operand)
+{
+    return operand == result ? OUTPUT : operand;
+}
 
-/* The least that it works on, which must not be too large to be counted: the windows of one row of
- * places; depthwise, two images with their padding. */
-ag_shape convolve_windows(const struct convolution *c);
-
+/* Of ops whose plan is a struct convolution. */
+void convolve(ag_tape *tape, const struct record *r);
+double convolve_work(const ag_tape *tape, const struct record *r);
 size_t convolve_workspace(const ag_tape *tape, const struct convolution *c);
-double convolve_work(const struct convolution *c); /* nanoseconds, about */
 
 #endif

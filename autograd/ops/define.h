@@ -19,6 +19,10 @@
 /* It is linear in its first operand and flat in any other. */
 #define LINEAR(op) .gradient = linear_gradient, .adjoint = op
 
+/* Its gradient is an op of dy and its result; of dy and its operand. */
+#define SLOPE_BY_RESULT(op)  .gradient = result_gradient, .adjoint = op
+#define SLOPE_BY_OPERAND(op) .gradient = operand_gradient, .adjoint = op
+
 /* Defines a public function that does nothing but record op: of one operand, of two, of one along
  * an axis. */
 #define RECORDS_1(function, op)                                                                    \

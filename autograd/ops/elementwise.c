@@ -34,24 +34,19 @@ void unary_forward(ag_tape *tape, const struct record *r)
         tape->kernels->unary[r->op->kernel]((size_t)r->count, x->data, r->data, r->attr.p);
 }
 
-/* The loop's last two axes are the kernel's rows and columns. */
 void broadcast_forward(const ag_tape *tape, const struct record *r, const void *const *data,
                        int inputs)
 {
     const struct loop *loop = r->loop;
     ptrdiff_t size = (ptrdiff_t)element_size(tape);
-    int inner = loop->rank < 2 ? loop->rank : 2, outer = loop->rank - inner;
     int operands = r->inputs == 3 ? 3 : 2;
-    size_t cols = inner > 0 ? (size_t)loop->dim[loop->rank - 1] : 1;
-    size_t rows = inner > 1 ? (size_t)loop->dim[loop->rank - 2] : 1;
+    size_t cols = (size_t)loop->dim[0], rows = (size_t)loop->dim[1];
     int64_t at[AG_MAX_RANK] = {0};
     ptrdiff_t offset[MAX_INPUTS] = {0};
     struct operand x[MAX_INPUTS] = {{0}};
     char *out = r->data;
-    for (int k = 0; k < inputs; k++) {
-        x[k].row = inner > 1 ? loop->stride[k][loop->rank - 2] : 0;
-        x[k].col = inner > 0 ? loop->stride[k][loop->rank - 1] : 0;
-    }
+    for (int k = 0; k < inputs; k++)
+        x[k] = (struct operand){NULL, loop->stride[k][1], loop->stride[k][0]};
     do {
         for (int k = 0; k < operands; k++)
             x[k].data = (const char *)data[k] + offset[k] * size;
@@ -60,10 +55,10 @@ void broadcast_forward(const ag_tape *tape, const struct record *r, const void *
         else
             tape->kernels->binary[r->op->kernel](rows, cols, &x[0], &x[1], out);
         out += rows * cols * (size_t)size;
-    } while (loop_next(loop, outer, inputs, at, offset));
+    } while (loop_next(loop, 2, inputs, at, offset));
 }
 
-/* With a loop of one or two axes, as most have, there is nothing to step through. */
+/* With rows and columns alone, as most have, there is nothing to step through. */
 void binary_forward(ag_tape *tape, const struct record *r)
 {
     const struct loop *loop = r->loop;
@@ -75,13 +70,10 @@ void binary_forward(ag_tape *tape, const struct record *r)
     else if (!loop)
         pairwise(tape->kernels, (enum binary)r->op->kernel, (size_t)r->count, data[0], data[1],
                  r->data);
-    else if (loop->rank == 1)
-        f(1, (size_t)loop->dim[0], &(struct operand){data[0], 0, loop->stride[0][0]},
-          &(struct operand){data[1], 0, loop->stride[1][0]}, r->data);
-    else if (loop->rank == 2)
-        f((size_t)loop->dim[0], (size_t)loop->dim[1],
-          &(struct operand){data[0], loop->stride[0][0], loop->stride[0][1]},
-          &(struct operand){data[1], loop->stride[1][0], loop->stride[1][1]}, r->data);
+    else if (loop->rank <= 2)
+        f((size_t)loop->dim[1], (size_t)loop->dim[0],
+          &(struct operand){data[0], loop->stride[0][1], loop->stride[0][0]},
+          &(struct operand){data[1], loop->stride[1][1], loop->stride[1][0]}, r->data);
     else
         broadcast_forward(tape, r, data, 2);
 }
@@ -236,6 +228,16 @@ ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i)
     if (i > 0)
         return NONE;
     return record_like(y, r->op->adjoint, dy, r->inputs > 1 ? operand_of(y, 1) : NONE);
+}
+
+ag_tensor result_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return record_like(y, find(y)->op->adjoint, dy, y);
+}
+
+ag_tensor operand_gradient(ag_tensor y, ag_tensor dy, int i)
+{
+    return record_like(y, find(y)->op->adjoint, dy, operand_of(y, i));
 }
 
 OP_LIST(elementwise_ops, &add_op, &sub_op, &mul_op, &div_op, &add_scalar_op, &scalar_sub_op,

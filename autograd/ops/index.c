@@ -108,17 +108,14 @@ ag_tensor ag_stack(const ag_tensor *x, size_t count, int axis)
     if (x->tape->failed)
         return (ag_tensor){.tape = x->tape};
     int rank = first->shape.rank, at = axis < 0 ? axis + rank + 1 : axis;
-    char text[2][SHAPE_TEXT];
-    shape_print(text[0], sizeof text[0], &first->shape);
     if (rank == AG_MAX_RANK || at < 0 || at > rank)
-        return ag_fail(x->tape, "stack: no room for a new axis %d in shape %s", axis, text[0]);
+        return ag_fail(x->tape, "stack: no room for a new axis %d in shape %s", axis,
+                       shape_words(&first->shape).at);
     for (size_t i = 1; i < count; i++) {
         const struct record *r = find(x[i]);
-        if (shape_equal(&r->shape, &first->shape))
-            continue;
-        shape_print(text[1], sizeof text[1], &r->shape);
-        return ag_fail(x->tape, "stack: shapes differ: the first is %s, number %zu is %s", text[0],
-                       i, text[1]);
+        if (!shape_equal(&r->shape, &first->shape))
+            return ag_fail(x->tape, "stack: shapes differ: the first is %s, number %zu is %s",
+                           shape_words(&first->shape).at, i, shape_words(&r->shape).at);
     }
     return join(x, count, 1u << at, at);
 }

@@ -2,8 +2,7 @@
  */
 #include "define.h"
 
-/* Strides of x, of the aligned axes of `result`, in elements: 0 where it is repeated. */
-static void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)
+void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)
 {
     ptrdiff_t step = 1;
     for (int i = result->rank - 1, own = x->rank - 1; i >= 0; i--, own--) {
@@ -16,20 +15,19 @@ static void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
                 int inputs)
 {
-    loop->rank = 0;
-    for (int i = 0; i < shape->rank; i++) {
+    *loop = (struct loop){.dim = {1, 1}};
+    for (int i = shape->rank - 1; i >= 0; i--) {
         if (shape->dim[i] == 1)
             continue;
         int last = loop->rank - 1;
         bool merge = last >= 0;
         for (int k = 0; k < inputs && merge; k++)
-            merge = loop->stride[k][last] == stride[k][i] * shape->dim[i];
+            merge = stride[k][i] == loop->stride[k][last] * loop->dim[last];
         if (!merge)
-            loop->dim[++last] = 1;
+            loop->dim[last = loop->rank++] = 1;
         loop->dim[last] *= shape->dim[i];
-        for (int k = 0; k < inputs; k++)
+        for (int k = 0; k < inputs && !merge; k++)
             loop->stride[k][last] = stride[k][i];
-        loop->rank = last + 1;
     }
 }
 
@@ -46,9 +44,9 @@ bool loop_plan(struct call *call, int inputs, int skip)
     return call->loop;
 }
 
-bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset)
+bool loop_next(const struct loop *loop, int first, int inputs, int64_t *at, ptrdiff_t *offset)
 {
-    for (int i = axes - 1; i >= 0; i--) {
+    for (int i = first; i < loop->rank; i++) {
         for (int k = 0; k < inputs; k++)
             offset[k] += loop->stride[k][i];
         if (++at[i] < loop->dim[i])
@@ -65,16 +63,15 @@ static void suggest(const struct call *call, char *hint, size_t size)
 {
     static const char *const side[] = {"left", "right", "third"};
     struct text text = {.at = hint, .size = size};
-    char shape[SHAPE_TEXT];
     ag_shape ignored;
     *hint = '\0';
     for (int i = 0; i < 2; i++) {
         ag_shape x = call->in[i]->shape, other = call->in[1 - i]->shape, column = x;
         if (x.rank == 2 && other.rank == 2) {
-            ag_shape turned = {2, {x.dim[1], x.dim[0]}};
+            ag_shape turned = transposed(x);
             if (shape_broadcast(&turned, &other, &ignored)) {
-                shape_print(shape, sizeof shape, &turned);
-                text_add(&text, "the %s operand transposed is %s, which fits", side[i], shape);
+                text_add(&text, "the %s operand transposed is %s, which fits", side[i],
+                         shape_words(&turned).at);
                 return;
             }
         }
@@ -82,9 +79,8 @@ static void suggest(const struct call *call, char *hint, size_t size)
             continue;
         column.dim[column.rank++] = 1;
         if (shape_broadcast(&column, &other, &ignored)) {
-            shape_print(shape, sizeof shape, &column);
             text_add(&text, "the %s operand reshaped to %s fits: one value for each row", side[i],
-                     shape);
+                     shape_words(&column).at);
             return;
         }
     }

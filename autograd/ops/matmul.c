@@ -21,7 +21,6 @@ static void suggest(const struct call *call, char *hint, size_t size)
 {
     static const char *const side[] = {"left", "right"};
     struct text text = {.at = hint, .size = size};
-    char shape[SHAPE_TEXT];
     bool right_fits = cols_of(call, 0) == cols_of(call, 1),
          left_fits = rows_of(call, 0) == rows_of(call, 1);
     *hint = '\0';
@@ -31,14 +30,12 @@ static void suggest(const struct call *call, char *hint, size_t size)
         return;
     }
     int i = right_fits ? 1 : 0;
-    ag_shape turned = call->in[i]->shape;
-    turned.dim[turned.rank - 2] = call->in[i]->shape.dim[turned.rank - 1];
-    turned.dim[turned.rank - 1] = call->in[i]->shape.dim[turned.rank - 2];
-    shape_print(shape, sizeof shape, &turned);
-    if (call->in[i]->name)
-        text_add(&text, "%s transposed is %s, which fits", call->in[i]->name, shape);
-    else
-        text_add(&text, "the %s operand transposed is %s, which fits", side[i], shape);
+    const char *name = call->in[i]->name;
+    ag_shape turned = transposed(call->in[i]->shape);
+    text_add(&text,
+             name ? "%s transposed is %s, which fits"
+                  : "the %s operand transposed is %s, which fits",
+             name ? name : side[i], shape_words(&turned).at);
 }
 
 static bool inner_sizes_agree(const struct call *call)
@@ -110,9 +107,7 @@ static inline double work_of(int64_t count, size_t k)
 
 static double matmul_work(const ag_tape *tape, const struct record *r)
 {
-    const ag_shape *x = &input_of(tape, r, 0)->shape;
-    int64_t k = x->dim[x->rank - (r->attr.transposed[0] ? 2 : 1)];
-    return work_of(r->count, (size_t)k);
+    return work_of(r->count, product_of(tape, r).k);
 }
 
 /* ---- Products shared among threads: each has a part of the batch, or of the larger side ---- */
@@ -141,7 +136,7 @@ static void run_batch(void *context, size_t first, size_t count, int thread)
             p.c = (char *)s->p->c + (ptrdiff_t)(i * p.m * p.n) * size;
             s->tape->kernels->matmul(&p);
         }
-        loop_next(r->loop, r->loop->rank, 2, at, offset);
+        loop_next(r->loop, 0, 2, at, offset);
     }
 }
 

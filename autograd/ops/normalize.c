@@ -103,15 +103,10 @@ static const struct op normalize_slope_op = {
     .gradient = slope_gradient,
 };
 
-static ag_tensor normalize_gradient(ag_tensor y, ag_tensor dy, int i)
-{
-    return record_like(y, &normalize_slope_op, dy, operand_of(y, 0));
-}
-
 static const struct op normalize_op = {
     CALLED("normalize", 1, "$x"),
     .forward = normalize_forward,
-    .gradient = normalize_gradient,
+    SLOPE_BY_OPERAND(&normalize_slope_op),
 };
 
 static ag_tensor normalize(ag_tensor x, bool centered, double epsilon)
@@ -137,17 +132,14 @@ static ag_tensor normalize_last(const char *who, ag_tensor x, ag_tensor like, bo
     if (!r || (like.tape && !rw) || x.tape->failed || !epsilon_fits(x, who, epsilon))
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape, last = {1, {shape.rank ? shape.dim[shape.rank - 1] : 0}};
-    char text[2][SHAPE_TEXT];
     if (rw)
         last = rw->shape;
     bool fits = last.rank >= 1 && last.rank <= shape.rank;
     for (int i = 1; fits && i <= last.rank; i++)
         fits = last.dim[last.rank - i] == shape.dim[shape.rank - i];
-    shape_print(text[0], sizeof text[0], &shape);
-    shape_print(text[1], sizeof text[1], &last);
     if (!fits)
         return ag_fail(x.tape, "%s: x has shape %s, which does not end in the weights' shape %s",
-                       who, text[0], rw ? text[1] : "(n,)");
+                       who, shape_words(&shape).at, rw ? shape_words(&last).at : "(n,)");
     if (last.rank == 1)
         return normalize(x, centered, epsilon);
     ag_tensor rows = ag_reshape(x, AG_SHAPE(-1, shape_count(&last)));

@@ -64,7 +64,7 @@ struct op {
      * there is none. NULL: never any. */
     ag_tensor (*gradient)(ag_tensor y, ag_tensor dy, int i);
 
-    const struct op *adjoint; /* for linear_gradient: the op that takes dy to the first operand's */
+    const struct op *adjoint; /* for the rules below that are made of one op: which */
 
     /* Does it treat the rows (axis 0) of its result one by one, or sum over them? Returns the
      * operands whose rows go along, a bit for each; the others are read whole. 0, or NULL: neither.
@@ -112,6 +112,11 @@ ag_tensor record_like(ag_tensor like, const struct op *op, ag_tensor x, ag_tenso
 /* The rule of an op that is linear in its first operand and flat in any other: op->adjoint of dy
  * and what else there is, with the same constants. */
 ag_tensor linear_gradient(ag_tensor y, ag_tensor dy, int i);
+
+/* Those of ops of one operand: op->adjoint of dy and y, of dy and the operand, with the same
+ * constants. */
+ag_tensor result_gradient(ag_tensor y, ag_tensor dy, int i);
+ag_tensor operand_gradient(ag_tensor y, ag_tensor dy, int i);
 
 /* That of one which passes dy on. */
 ag_tensor same_gradient(ag_tensor y, ag_tensor dy, int i);
@@ -174,17 +179,26 @@ COLD ag_tensor reject_tensor(ag_tensor x, const char *who, const char *hint, con
 bool broadcast_shape(struct call *call);
 bool shape_asked_for(struct call *call);
 
+/* The last two sizes in the other order. */
+ag_shape transposed(ag_shape shape);
+
 /* Warns where y (n, n) came of (n,) and (n, 1): allowed, but nearly always a column that lost its
  * axis. */
 void look_for_outer(ag_tensor y);
 
 /* A walk over the elements (or matrices) of a result and its operands, whose axes are merged as far
- * as strides allow. stride 0 repeats an operand. The last axis has stride 0 or 1. */
+ * as strides allow. Axis 0 is the innermost, with stride 0 or 1 where operands broadcast; stride 0
+ * repeats an operand. Axes 0 and 1, if there is no such thing, have size 1: they are the columns
+ * and rows of what is done at once. */
 struct loop {
     int rank;
     int64_t dim[AG_MAX_RANK];
     ptrdiff_t stride[MAX_INPUTS][AG_MAX_RANK];
 };
+
+/* Strides of x, of the aligned axes of `result`, in elements: 0 where it is repeated, or has but
+ * one element. */
+void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride);
 
 /* The axes of `shape`, with a stride of each operand for each. */
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
@@ -194,9 +208,9 @@ void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG
  * operands, which broadcast to it; false out of memory. */
 bool loop_plan(struct call *call, int inputs, int skip);
 
-/* Moves to the next position of the loop's first `axes` axes; false after the last. at: zeros at
+/* Moves to the next position of the loop's axes from `first` on; false after the last. at: zeros at
  * first. */
-bool loop_next(const struct loop *loop, int axes, int inputs, int64_t *at, ptrdiff_t *offset);
+bool loop_next(const struct loop *loop, int first, int inputs, int64_t *at, ptrdiff_t *offset);
 
 /* The named axes as a bit mask; false with the error, in the name of `who`. */
 bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask);

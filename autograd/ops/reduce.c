@@ -15,15 +15,17 @@ struct run run_of(const ag_shape *shape, unsigned axes)
     return run;
 }
 
+/* The axes after the first run: a bit that is added at its lowest clears it. */
+static inline unsigned after_first_run(unsigned axes)
+{
+    return axes & (axes + (axes & -axes));
+}
+
 unsigned last_run(unsigned axes)
 {
-    unsigned last = 1u;
-    while (axes >> 1 >= last)
-        last <<= 1;
-    unsigned run = axes & last;
-    while (axes & (last >>= 1))
-        run |= last;
-    return run;
+    while (after_first_run(axes))
+        axes = after_first_run(axes);
+    return axes;
 }
 
 static ag_shape with_axes_one(ag_shape shape, unsigned axes)
@@ -34,14 +36,15 @@ static ag_shape with_axes_one(ag_shape shape, unsigned axes)
     return shape;
 }
 
-/* Two steps of several need memory in between, and each takes less than the one before. */
+/* Eight axes have four runs at most, and so three steps whose results, none of them larger than the
+ * one before, need memory in between. */
 bool reduce_shape(struct call *call)
 {
     const ag_shape *x = &call->in[0]->shape;
     unsigned axes = call->attr.axes, run = last_run(axes);
     ag_shape step = with_axes_one(*x, run);
     if (run != axes)
-        call->workspace = 2 * (size_t)shape_count(&step) * element_size(call->tape);
+        call->workspace = 3 * (size_t)shape_count(&step) * element_size(call->tape);
     call->shape.rank = 0;
     for (int i = 0; i < x->rank; i++) {
         bool reduced = axes >> i & 1u;
@@ -51,36 +54,26 @@ bool reduce_shape(struct call *call)
     return true;
 }
 
-/* Axes that are one run are no longer one when a bit at their lowest is added. */
-static inline bool is_run(unsigned axes)
-{
-    return !(axes & (axes + (axes & -axes)));
-}
-
 static void reduce_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0);
-    unsigned axes = r->attr.axes, run;
-    if (is_run(axes)) {
-        struct run of = run_of(&x->shape, axes);
-        tape->kernels->reduce[r->op->kernel](of.outer, of.n, of.inner, x->data, r->data);
-        return;
-    }
-    ag_shape shape = x->shape;
     const void *from = x->data;
-    size_t half = 0;
-    bool odd = false;
-    do {
-        run = last_run(axes);
-        struct run of = run_of(&shape, run);
-        half = half ? half : of.outer * of.inner * element_size(tape);
-        void *to = run == axes ? r->data : (char *)tape->workspace.at + (odd ? half : 0);
-        tape->kernels->reduce[r->op->kernel](of.outer, of.n, of.inner, from, to);
-        shape = with_axes_one(shape, run);
-        from = to;
-        odd = !odd;
-        axes &= ~run;
-    } while (axes);
+    char *room = tape->workspace.at;
+    const ag_shape *shape = &x->shape;
+    unsigned axes = r->attr.axes;
+    ag_shape made;
+    while (after_first_run(axes)) {
+        unsigned last = last_run(axes);
+        struct run run = run_of(shape, last);
+        tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, room);
+        from = room;
+        room += run.outer * run.inner * element_size(tape);
+        made = with_axes_one(*shape, last);
+        shape = &made;
+        axes &= ~last;
+    }
+    struct run run = run_of(shape, axes);
+    tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, r->data);
 }
 
 static void mean_forward(ag_tape *tape, const struct record *r)
@@ -117,7 +110,7 @@ static ag_tensor sum_gradient(ag_tensor y, ag_tensor dy, int i)
 }
 
 const struct op sum_op = {OVER_AXES("sum", reduce_forward, REDUCE_SUM), .by_rows = sum_rows,
-                                 .gradient = sum_gradient};
+                          .gradient = sum_gradient};
 
 static ag_tensor mean_gradient(ag_tensor y, ag_tensor dy, int i)
 {
@@ -175,12 +168,10 @@ bool axes_mask(ag_tensor x, ag_axes axes, const char *who, unsigned *mask)
     for (int i = 0; i < axes.count; i++) {
         int axis = axes.axis[i] < 0 ? axes.axis[i] + rank : axes.axis[i];
         if (axis < 0 || axis >= rank) {
-            char shape[SHAPE_TEXT];
-            shape_print(shape, sizeof shape, &r->shape);
             reject_tensor(x, who, "",
                           rank ? "axis %d is out of range for shape %s, whose axes are %d to %d"
                                : "axis %d is out of range: shape %s has no axes",
-                          axes.axis[i], shape, -rank, rank - 1);
+                          axes.axis[i], shape_words(&r->shape).at, -rank, rank - 1);
             return false;
         }
         if (*mask >> axis & 1u) {

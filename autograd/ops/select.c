@@ -15,43 +15,7 @@ ag_tensor ag_less(ag_tensor x, ag_tensor y)
     return ag_greater(y, x);
 }
 
-static bool equal_shape(struct call *call)
-{
-    bool fits = broadcast_shape(call);
-    if (fits)
-        call->workspace = (size_t)shape_count(&call->shape) * element_size(call->tape);
-    return fits;
-}
-
-#define DEFINE_SET_EQUAL(real)                                                                     \
-    static void set_equal_##real(size_t n, const real *x, real *y)                                 \
-    {                                                                                              \
-        for (size_t i = 0; i < n; i++)                                                             \
-            y[i] = x[i] == y[i];                                                                   \
-    }
-DEFINE_SET_EQUAL(float)
-DEFINE_SET_EQUAL(double)
-
-static const struct op maximum_op, minimum_op;
-
-/* Two numbers are equal when the larger and the smaller of them are. */
-static void equal_forward(ag_tape *tape, const struct record *r)
-{
-    struct record larger = *r, smaller = *r;
-    larger.op = &maximum_op;
-    larger.data = tape->workspace.at;
-    smaller.op = &minimum_op;
-    binary_forward(tape, &larger);
-    binary_forward(tape, &smaller);
-    OF_ELEMENTS(tape, set_equal, (size_t)r->count, larger.data, r->data);
-}
-
-static const struct op equal_op = {
-    WRITTEN("equal", 2, "$x == $y", SUM),
-    .shape = equal_shape,
-    .forward = equal_forward,
-    .broadcasts = true,
-};
+static const struct op equal_op = {WRITTEN("equal", 2, "$x == $y", SUM), BROADCAST(BINARY_EQUAL)};
 RECORDS_2(ag_equal, equal_op)
 
 ag_tensor ag_not_equal(ag_tensor x, ag_tensor y)
@@ -113,7 +77,7 @@ ag_tensor ag_where(ag_tensor condition, ag_tensor x, ag_tensor y)
 /* dz where the operand is the one that was taken, half of it where they are equal. */
 static ag_tensor taken_gradient(ag_tensor z, ag_tensor dz, int i)
 {
-    int greater = find(z)->op == &maximum_op ? i : 1 - i;
+    int greater = find(z)->op->kernel == BINARY_MAXIMUM ? i : 1 - i;
     ag_tensor x = operand_of(z, greater), y = operand_of(z, 1 - greater);
     ag_tensor rest = ag_where(ag_greater(y, x), zero_like(dz), ag_mul_scalar(dz, 0.5));
     return ag_where(ag_greater(x, y), dz, rest);

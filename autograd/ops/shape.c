@@ -5,15 +5,20 @@
 
 /* ---- transpose: the last two axes change places ---- */
 
+ag_shape transposed(ag_shape shape)
+{
+    int64_t *last = shape.dim + shape.rank - 1, rows = last[-1];
+    last[-1] = *last;
+    *last = rows;
+    return shape;
+}
+
 static bool transpose_shape(struct call *call)
 {
-    int rank = call->shape.rank;
-    if (rank < 2)
+    if (call->shape.rank < 2)
         return reject(call, "reshape (n,) to (1, n) or (n, 1) to tell a row from a column",
                       "needs at least two axes");
-    int64_t rows = call->shape.dim[rank - 2];
-    call->shape.dim[rank - 2] = call->shape.dim[rank - 1];
-    call->shape.dim[rank - 1] = rows;
+    call->shape = transposed(call->shape);
     return true;
 }
 
@@ -69,17 +74,13 @@ static bool infer_size(const struct call *call, ag_shape *shape)
 
 static bool reshape_shape(struct call *call)
 {
-    char from[SHAPE_TEXT], to[SHAPE_TEXT];
     ag_shape wanted = *call->attr.shape, shape = wanted;
     if (wanted.rank < 0 || wanted.rank > AG_MAX_RANK)
         return shape_check(call->tape, "reshape", wanted);
-    if (!infer_size(call, &shape)) {
-        shape_print(from, sizeof from, &call->shape);
-        shape_print(to, sizeof to, &wanted);
+    if (!infer_size(call, &shape))
         return reject(call, "a reshape keeps the elements; one size may be -1, which is worked out",
-                      "%s has %lld elements, which do not fill %s", from,
-                      (long long)call->in[0]->count, to);
-    }
+                      "%s has %lld elements, which do not fill %s", shape_words(&call->shape).at,
+                      (long long)call->in[0]->count, shape_words(&wanted).at);
     call->shape = shape;
     return true;
 }
@@ -112,14 +113,12 @@ ag_tensor ag_reshape(ag_tensor x, ag_shape shape)
 static bool broadcast_to_shape(struct call *call)
 {
     ag_shape wanted = *call->attr.shape, both;
-    char text[SHAPE_TEXT];
     if (!shape_check(call->tape, "broadcast_to", wanted))
         return false;
-    shape_print(text, sizeof text, &wanted);
     if (!shape_broadcast(&call->shape, &wanted, &both) || !shape_equal(&both, &wanted))
         return reject(call, "",
                       "cannot be repeated to %s: only axes of size 1 and new leading ones are",
-                      text);
+                      shape_words(&wanted).at);
     call->shape = wanted;
     return loop_plan(call, 1, 0);
 }
@@ -156,12 +155,9 @@ ag_tensor ag_sum_to(ag_tensor x, ag_shape shape)
     ag_shape both;
     if (!r || x.tape->failed || !shape_check(x.tape, "sum_to", shape))
         return (ag_tensor){.tape = x.tape};
-    if (!shape_broadcast(&r->shape, &shape, &both) || !shape_equal(&r->shape, &both)) {
-        char from[SHAPE_TEXT], to[SHAPE_TEXT];
-        shape_print(from, sizeof from, &r->shape);
-        shape_print(to, sizeof to, &shape);
-        return reject_tensor(x, "sum_to", "", "%s is not what %s broadcasts to", from, to);
-    }
+    if (!shape_broadcast(&r->shape, &shape, &both) || !shape_equal(&r->shape, &both))
+        return reject_tensor(x, "sum_to", "", "%s is not what %s broadcasts to",
+                             shape_words(&r->shape).at, shape_words(&shape).at);
     ag_axes repeated = {0};
     int leading = r->shape.rank - shape.rank;
     for (int i = 0; i < r->shape.rank; i++)

@@ -10,12 +10,6 @@
 
 enum { AT_ONCE = 4096 };
 
-/* Some groups beside each other: (outer, n, inner), where outer or inner is 1. */
-struct groups {
-    const struct kernels *kernels;
-    size_t outer, n, inner;
-};
-
 static size_t rows_at_once(struct run run)
 {
     size_t most = run.inner == 1 && run.n < AT_ONCE ? AT_ONCE / run.n : 1;
@@ -23,31 +17,26 @@ static size_t rows_at_once(struct run run)
 }
 
 /* maxima and sums; and for exponentials, where the result has no room for them, all elements. */
-static size_t workspace_for(const struct call *call)
-{
-    struct run run = run_of(&call->in[0]->shape, call->attr.axes);
-    return rows_at_once(run) * run.inner * (2 + run.n) * element_size(call->tape);
-}
-
 static bool softmax_shape(struct call *call)
 {
-    call->workspace = workspace_for(call);
+    struct run run = run_of(&call->in[0]->shape, call->attr.axes);
+    call->workspace = rows_at_once(run) * run.inner * (2 + run.n) * element_size(call->tape);
     return true;
 }
 
 static bool logsumexp_shape(struct call *call)
 {
-    call->workspace = workspace_for(call);
-    return reduce_shape(call);
+    return reduce_shape(call) && softmax_shape(call);
 }
 
-/* y = f(x, s) with one s for each group. */
-static void combine(const struct groups *g, enum binary f, const void *x, const void *s, void *y)
+/* y = f(x, s) with one s for each of some groups beside each other: outer or inner is 1. */
+static void combine(const struct kernels *k, struct run g, enum binary f, const void *x,
+                    const void *s, void *y)
 {
-    bool rows = g->inner == 1;
-    size_t cols = rows ? g->n : g->inner;
-    g->kernels->binary[f](rows ? g->outer : g->n, cols, &(struct operand){x, (ptrdiff_t)cols, 1},
-                          &(struct operand){s, rows, !rows}, y);
+    bool rows = g.inner == 1;
+    size_t cols = rows ? g.n : g.inner;
+    k->binary[f](rows ? g.outer : g.n, cols, &(struct operand){x, (ptrdiff_t)cols, 1},
+                 &(struct operand){s, rows, !rows}, y);
 }
 
 static const struct op softmax_op, logsumexp_op;
@@ -55,22 +44,21 @@ static const struct op softmax_op, logsumexp_op;
 /* An infinite maximum counts as the greatest finite number, so that a group of minus infinities has
  * the sum 0, not NaN. Other sums are 1 at least; raised to p[0], where that is 1, the softmax of
  * such a group is 0 and not NaN. */
-static void run_groups(ag_tape *tape, const struct record *r, const struct groups *g, const void *x,
-                       void *y)
+static void run_groups(ag_tape *tape, const struct record *r, struct run g, const void *x, void *y)
 {
-    const struct kernels *k = g->kernels;
+    const struct kernels *k = tape->kernels;
     bool softmax = r->op == &softmax_op, reduced = r->op == &logsumexp_op;
     double greatest = tape->dtype == AG_F32 ? (double)FLT_MAX : DBL_MAX;
-    size_t count = g->outer * g->inner, bytes = count * k->element;
+    size_t count = g.outer * g.inner, bytes = count * k->element;
     char *maxima = tape->workspace.at, *room = maxima + 2 * bytes;
     void *sums = reduced ? y : maxima + bytes, *shifted = reduced ? room : y,
          *e = softmax ? y : room;
-    k->reduce[REDUCE_MAX](g->outer, g->n, g->inner, x, maxima);
+    k->reduce[REDUCE_MAX](g.outer, g.n, g.inner, x, maxima);
     scalar_forward(tape, BINARY_MAXIMUM, (int64_t)count, maxima, -greatest, maxima);
     scalar_forward(tape, BINARY_MINIMUM, (int64_t)count, maxima, greatest, maxima);
-    combine(g, BINARY_SUB, x, maxima, shifted);
-    k->unary[UNARY_EXP](count * g->n, shifted, e, NULL);
-    k->reduce[REDUCE_SUM](g->outer, g->n, g->inner, e, sums);
+    combine(k, g, BINARY_SUB, x, maxima, shifted);
+    k->unary[UNARY_EXP](count * g.n, shifted, e, NULL);
+    k->reduce[REDUCE_SUM](g.outer, g.n, g.inner, e, sums);
     if (softmax)
         scalar_forward(tape, BINARY_MAXIMUM, (int64_t)count, sums, r->attr.p[0], sums);
     else
@@ -78,7 +66,7 @@ static void run_groups(ag_tape *tape, const struct record *r, const struct group
     if (reduced)
         pairwise(k, BINARY_ADD, count, y, maxima, y);
     else
-        combine(g, softmax ? BINARY_DIV : BINARY_SUB, y, sums, y);
+        combine(k, g, softmax ? BINARY_DIV : BINARY_SUB, y, sums, y);
 }
 
 static void softmax_forward(ag_tape *tape, const struct record *r)
@@ -88,11 +76,9 @@ static void softmax_forward(ag_tape *tape, const struct record *r)
     size_t size = element_size(tape), most = rows_at_once(run);
     size_t result = (size_t)r->count / (run.outer * run.inner); /* elements for each group */
     for (size_t i = 0; i < run.outer; i += most) {
-        size_t some = run.outer - i < most ? run.outer - i : most;
-        size_t start = i * run.inner * size;
-        struct groups g = {tape->kernels, some, run.n, run.inner};
-        run_groups(tape, r, &g, (const char *)x->data + start * run.n,
-                   (char *)r->data + start * result);
+        size_t some = run.outer - i < most ? run.outer - i : most, start = i * run.inner * size;
+        run_groups(tape, r, (struct run){some, run.n, run.inner},
+                   (const char *)x->data + start * run.n, (char *)r->data + start * result);
     }
 }
 

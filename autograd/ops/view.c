@@ -18,36 +18,54 @@ struct view {
 
 /* ---- Moving elements ---- */
 
-enum { TILE = 16 };
+enum { TILE = 16, FEW = 4, SHORT = 128 }; /* SHORT: bytes */
 
-/* Where neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is
- * used while it is there. */
+/* Rows side by side go a few elements at a time, where they are too short to be worth a call. Where
+ * neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is used
+ * while it is there. */
 #define DEFINE_MOVE(real)                                                                          \
-    static void move_row_##real(const struct block *b, size_t n, const real *x, real *y)           \
+    static inline void move_adjacent_##real(size_t n, const real *x, real *y, bool add)            \
     {                                                                                              \
-        bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
-        if (adjacent && !b->add)                                                                   \
-            memcpy(y, x, n * sizeof *y);                                                           \
-        else if (b->add)                                                                           \
-            for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
+        for (; n >= FEW; n -= FEW, x += FEW, y += FEW) {                                           \
+            real few[FEW];                                                                         \
+            for (int i = 0; i < FEW; i++)                                                          \
+                few[i] = add ? y[i] + x[i] : x[i];                                                 \
+            memcpy(y, few, sizeof few);                                                            \
+        }                                                                                          \
+        for (size_t i = 0; i < n; i++)                                                             \
+            y[i] = add ? y[i] + x[i] : x[i];                                                       \
+    }                                                                                              \
+    static void move_rows_##real(const struct block *b, const real *x, real *y)                    \
+    {                                                                                              \
+        for (size_t i = 0; i < b->rows; i++, x += b->from.row, y += b->to.row)                     \
+            if (b->add)                                                                            \
+                move_adjacent_##real(b->cols, x, y, true);                                         \
+            else if (b->cols * sizeof *y < SHORT)                                                  \
+                move_adjacent_##real(b->cols, x, y, false);                                        \
+            else                                                                                   \
+                memcpy(y, x, b->cols * sizeof *y);                                                 \
+    }                                                                                              \
+    static void move_apart_##real(const struct block *b, size_t n, const real *x, real *y)         \
+    {                                                                                              \
+        const ptrdiff_t from = b->from.col, to = b->to.col;                                        \
+        if (b->add)                                                                                \
+            for (size_t i = 0; i < n; i++, x += from, y += to)                                     \
                 *y += *x;                                                                          \
         else                                                                                       \
-            for (size_t i = 0; i < n; i++, x += b->from.col, y += b->to.col)                       \
+            for (size_t i = 0; i < n; i++, x += from, y += to)                                     \
                 *y = *x;                                                                           \
     }                                                                                              \
-    static void move_##real(const struct block *b, const real *x, real *y)                         \
+    static void move_tiles_##real(const struct block *b, const real *x, real *y)                   \
     {                                                                                              \
-        bool adjacent = b->from.col == 1 && b->to.col == 1;                                        \
-        size_t high = adjacent ? b->rows : TILE, wide = adjacent ? b->cols : TILE;                 \
-        for (size_t top = 0; top < b->rows; top += high)                                           \
-            for (size_t left = 0; left < b->cols; left += wide) {                                  \
-                size_t end = b->rows - top < high ? b->rows : top + high;                          \
-                size_t n = b->cols - left < wide ? b->cols - left : wide;                          \
-                for (size_t i = top; i < end; i++)                                                 \
-                    move_row_##real(b, n,                                                          \
-                                    x + (ptrdiff_t)i * b->from.row +                               \
-                                        (ptrdiff_t)left * b->from.col,                             \
-                                    y + (ptrdiff_t)i * b->to.row + (ptrdiff_t)left * b->to.col);   \
+        for (size_t top = 0; top < b->rows; top += TILE)                                           \
+            for (size_t left = 0; left < b->cols; left += TILE) {                                  \
+                size_t rows = b->rows - top < TILE ? b->rows - top : TILE;                         \
+                size_t n = b->cols - left < TILE ? b->cols - left : TILE;                          \
+                const real *from =                                                                 \
+                    x + (ptrdiff_t)top * b->from.row + (ptrdiff_t)left * b->from.col;              \
+                real *to = y + (ptrdiff_t)top * b->to.row + (ptrdiff_t)left * b->to.col;           \
+                for (; rows--; from += b->from.row, to += b->to.row)                               \
+                    move_apart_##real(b, n, from, to);                                             \
             }                                                                                      \
     }
 
@@ -56,31 +74,31 @@ DEFINE_MOVE(double)
 
 void move_block(const ag_tape *tape, const struct block *b, const void *x, void *y)
 {
-    OF_ELEMENTS(tape, move, b, x, y);
+    if (b->from.col == 1 && b->to.col == 1)
+        OF_ELEMENTS(tape, move_rows, b, x, y);
+    else
+        OF_ELEMENTS(tape, move_tiles, b, x, y);
 }
 
-/* The last two axes of the view make a block; the others are stepped through. Either side may be
- * the whole; the other is in order. */
+/* Rows and columns of the view make a block; other axes are stepped through. Either side may be the
+ * whole; the other is in order. */
 static void move(const ag_tape *tape, const struct view *view, const void *x, void *y, bool scatter)
 {
     const struct loop *loop = &view->loop;
-    int inner = loop->rank < 2 ? loop->rank : 2;
-    const ptrdiff_t *stride = loop->stride[0] + loop->rank - inner;
-    const int64_t *dim = loop->dim + loop->rank - inner;
-    ptrdiff_t row = inner > 1 ? stride[0] : 0, col = inner > 0 ? stride[inner - 1] : 1;
-    struct block b = {.rows = inner > 1 ? (size_t)dim[0] : 1,
-                      .cols = inner > 0 ? (size_t)dim[inner - 1] : 1,
+    struct steps side_by_side = {(ptrdiff_t)loop->dim[0], 1},
+                 seen = {loop->stride[0][1], loop->stride[0][0]};
+    struct block b = {.rows = (size_t)loop->dim[1],
+                      .cols = (size_t)loop->dim[0],
+                      .from = scatter ? side_by_side : seen,
+                      .to = scatter ? seen : side_by_side,
                       .add = scatter && view->overlaps};
-    struct steps side_by_side = {(ptrdiff_t)b.cols, 1}, seen = {row, col};
-    b.from = scatter ? side_by_side : seen;
-    b.to = scatter ? seen : side_by_side;
     int64_t at[AG_MAX_RANK] = {0};
     ptrdiff_t size = (ptrdiff_t)element_size(tape), whole = view->offset, part = 0;
     do {
         ptrdiff_t from = scatter ? part : whole, to = scatter ? whole : part;
         move_block(tape, &b, (const char *)x + from * size, (char *)y + to * size);
         part += (ptrdiff_t)(b.rows * b.cols);
-    } while (loop_next(loop, loop->rank - inner, 1, at, &whole));
+    } while (loop_next(loop, 2, 1, at, &whole));
 }
 
 static void gather_forward(ag_tape *tape, const struct record *r)
@@ -102,15 +120,6 @@ bool shape_asked_for(struct call *call)
 
 /* ---- Making views ---- */
 
-static void row_major(const ag_shape *shape, ptrdiff_t *stride)
-{
-    ptrdiff_t step = 1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        stride[i] = step;
-        step *= shape->dim[i];
-    }
-}
-
 /* Cleared to the last byte, so that two can be compared. */
 static struct view no_view(void)
 {
@@ -123,7 +132,7 @@ static struct view no_view(void)
 static void see_part(struct view *view, const ag_shape *whole, const ag_shape *part)
 {
     ptrdiff_t stride[1][AG_MAX_RANK];
-    row_major(whole, stride[0]);
+    broadcast_strides(whole, whole, stride[0]);
     for (int i = 0; i < whole->rank; i++) {
         view->offset += (ptrdiff_t)view->start[i] * stride[0][i];
         stride[0][i] *= (ptrdiff_t)view->step[i];
@@ -165,7 +174,7 @@ ag_tensor ag_permute(ag_tensor x, ag_axes axes)
     if (axes.count != r->shape.rank)
         return reject_tensor(x, "permute", "", "%d axes named for a tensor of %d; name each one",
                              axes.count, r->shape.rank);
-    row_major(&r->shape, whole);
+    broadcast_strides(&r->shape, &r->shape, whole);
     for (int i = 0; i < shape.rank; i++) {
         int axis = axes.axis[i] < 0 ? axes.axis[i] + shape.rank : axes.axis[i];
         view.start[i] = axis;
@@ -211,11 +220,9 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
         return (ag_tensor){.tape = x.tape};
     ag_shape shape = r->shape;
     struct view view = no_view();
-    char text[SHAPE_TEXT];
-    shape_print(text, sizeof text, &shape);
     if (ranges.count < 0 || ranges.count > shape.rank)
         return reject_tensor(x, "slice", "", "%d ranges for shape %s, which has %d axes",
-                             ranges.count, text, shape.rank);
+                             ranges.count, shape_words(&shape).at, shape.rank);
     for (int i = 0; i < shape.rank; i++) {
         if (i >= ranges.count)
             ranges.range[i] = (ag_range){0, AG_END, 1};
@@ -225,8 +232,8 @@ ag_tensor ag_slice(ag_tensor x, ag_ranges ranges)
             return reject_tensor(x, "slice", "",
                                  "nothing is left of axis %d of shape %s: start %lld, stop %lld, "
                                  "step %lld",
-                                 i, text, (long long)asked.start, (long long)asked.stop,
-                                 (long long)taken.step);
+                                 i, shape_words(&r->shape).at, (long long)asked.start,
+                                 (long long)asked.stop, (long long)taken.step);
         view.start[i] = taken.start;
         view.step[i] = taken.step;
     }
