@@ -68,7 +68,8 @@ struct record {
     uint32_t gradient; /* during a backward walk: the gradient so far */
     uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
     uint32_t group, last_reader, readers; /* while a group is planned (plan.c) */
-    uint64_t apart[4]; /* unused: records a power of two apart slow a small replay by 7 % */
+    uint64_t apart[4]; /* unused: in steps of 256 bytes every 16th record would lie 4096 bytes on,
+                          and a core mistakes a store to one for a store to the other */
 };
 
 /* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
