@@ -196,7 +196,8 @@ static inline ag_tensor ag_at(ag_tensor x, const char *file, int line)
 
 /* Zeros: a parameter lasts and is trained, a buffer lasts and is not, an input is there until the
  * reset. Names are copied. Values come in row-major order, as many as the shape says, and are
- * converted to the tape's type. */
+ * converted to the tape's type. An input takes the memory of its values twice: those that ops saw
+ * are kept when it is set anew. */
 AG_API ag_tensor ag_parameter(ag_tape *tape, const char *name, ag_shape shape);
 AG_API ag_tensor ag_buffer(ag_tape *tape, const char *name, ag_shape shape);
 AG_API ag_tensor ag_input(ag_tape *tape, const char *name, ag_shape shape);

@@ -48,11 +48,11 @@ static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
 }
 
 /* Where a record holds a value that is not finite, that is the error, or first of all such a value
- * of a leaf that it reads. */
+ * of a leaf that it reads. Of a leaf by itself it is not: it may be about to be set. */
 static void trace_record(ag_tape *tape, uint32_t index)
 {
     const struct record *r = &tape->transient.at[index];
-    int64_t element = nonfinite_element(tape, r);
+    int64_t element = r->op->leaf ? -1 : nonfinite_element(tape, r);
     for (int k = 0; k < r->inputs && element >= 0; k++) {
         const struct record *x = input_of(tape, r, k);
         int64_t at = x->op->leaf ? nonfinite_element(tape, x) : -1;

@@ -67,9 +67,10 @@ struct record {
     struct loop *loop; /* how operands are stepped through, where it isn't side by side */
     uint32_t gradient; /* during a backward walk: the gradient so far */
     uint32_t result;   /* of a parameter: its gradient by the last ag_backward */
-    uint32_t group, last_reader, readers; /* while a group is planned (plan.c) */
+    uint32_t group;    /* the plan in which `role` counts */
+    uint32_t last_reader, readers; /* while a group is planned (plan.c) */
     uint64_t apart[4]; /* unused: in steps of 256 bytes every 16th record would lie 4096 bytes on,
-                          and a core mistakes a store to one for a store to the other */
+                          and a load from one waits for a store to the other */
 };
 
 /* One line of the chain rule: in walk number `walk`, from y, the gradient of `target` came out as
@@ -338,7 +339,8 @@ void blocks_free(ag_tape *tape);
 bool blocks_note(ag_tape *tape, struct record *r);   /* of a record just made; false on error */
 void settle(ag_tape *tape);                          /* computes what was elided */
 void start_storing(ag_tape *tape, struct record *r); /* now, and on replays */
-/* Keeps the values of a leaf for elided records, before it changes; all of them, or in part. */
+/* Keeps the values of a leaf for elided records before it changes; all: each is written before
+ * anybody looks at one. */
 void keep_shadow(ag_tape *tape, struct record *leaf, bool all);
 
 /* A record that was run is about to be read. */
@@ -348,7 +350,7 @@ static inline void pin(ag_tape *tape, struct record *r)
         start_storing(tape, r);
 }
 
-/* A leaf is about to change, all of it or in part. What was recorded before must have been run on
+/* A leaf is about to change (all: see keep_shadow). What was recorded before must have been run on
  * the old values. */
 static inline void touch(ag_tape *tape, struct record *leaf, bool all)
 {

@@ -73,15 +73,16 @@ bool refuse_to_set(ag_tensor x, const struct record *r, const char *who)
     return false;
 }
 
-/* The record of a leaf whose values are about to change; NULL on error. */
-static struct record *changeable(ag_tensor x, struct record *r, const char *who)
+/* The record of a leaf whose values are about to change, `all` of them at once or one after the
+ * other; NULL on error. */
+static struct record *changeable(ag_tensor x, struct record *r, bool all)
 {
-    if (!r || !can_change(x, r, who))
+    if (!r || !can_change(x, r, "set"))
         return NULL;
     run_pending(x.tape);
     if (x.tape->failed)
         return NULL;
-    touch(x.tape, r, true);
+    touch(x.tape, r, all);
     return r;
 }
 
@@ -109,7 +110,7 @@ static void put(void *values, ag_dtype type, size_t i, double x)
 static bool set(ag_tensor x, const void *values, ag_dtype type, size_t count)
 {
     struct record *r = resolve(x, "set");
-    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, "set"))
+    if (!count_fits(x, r, values, count, "set") || !changeable(x, r, true))
         return false;
     if (type == x.tape->dtype)
         memcpy(r->data, values, count * element_size(x.tape));
@@ -154,7 +155,7 @@ bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
 {
     if (!value && find(x))
         ag_fail(x.tape, "set: no function (NULL)");
-    struct record *r = changeable(x, resolve(x, "set"), "set");
+    struct record *r = changeable(x, resolve(x, "set"), false);
     if (!r)
         return false;
     for (int64_t i = 0, count = r->count; i < count; i++) {

@@ -27,7 +27,9 @@ static inline struct record *beside(const struct update *u, ag_tensor x, const c
 static bool take_state(struct update *u, ag_tensor x, const char *what)
 {
     struct record *state = beside(u, x, what), *other = u->state[0];
-    if (!state || state == u->w || state == other)
+    if (!state)
+        return false;
+    if (state == u->w || state == other)
         return fault(u->tape, "%s: the %s must be a tensor of its own", u->who, what);
     u->state[other ? 1 : 0] = state;
     return can_change(x, state, u->who);

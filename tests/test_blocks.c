@@ -399,6 +399,33 @@ static void inputs_may_move(void **state)
     assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
 }
 
+static double half_of_the_next(void *context)
+{
+    const ag_tensor *x = context;
+    static int next = 0;
+    return 0.5 * (double)ag_data_f32(*x)[next++];
+}
+
+/* Who sets elements one by one may look at those that are to come. */
+static void inputs_are_set_in_place(void **state)
+{
+    (void)state;
+    ag_rng rng;
+    ag_rng_seed(&rng, 7);
+    float before[256 * 16], after[256 * 16];
+    ag_tape *tape = ag_tape_new(AG_F32);
+    ag_tensor w = drawn(ag_parameter(tape, "w", AG_SHAPE(16, 32)), &rng);
+    ag_tensor x = drawn(ag_input(tape, "x", AG_SHAPE(256, 16)), &rng);
+    assert_true(ag_get_f32(x, before, 256 * 16));
+    assert_true(ag_backward(ag_mean_square(ag_tanh(ag_matmul(x, w)))));
+    assert_true(ag_replay(tape));
+    assert_true(ag_set_each(x, half_of_the_next, &x));
+    assert_true(ag_get_f32(x, after, 256 * 16));
+    for (int i = 0; i < 256 * 16; i++)
+        assert_true(after[i] == 0.5f * before[i]);
+    ag_tape_free(tape);
+}
+
 /* Who has an input's address sees what is set. */
 static void an_input_with_a_reader_stays(void **state)
 {
@@ -432,6 +459,7 @@ int main(void)
         cmocka_unit_test(buffers_change_in_order),
         cmocka_unit_test(values_are_left_out),
         cmocka_unit_test(inputs_may_move),
+        cmocka_unit_test(inputs_are_set_in_place),
         cmocka_unit_test(an_input_with_a_reader_stays),
         cmocka_unit_test(blocks_equal_records_in_float32),
         cmocka_unit_test(blocks_equal_records_in_float64),

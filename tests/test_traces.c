@@ -92,6 +92,20 @@ static void traces(void **state)
     ag_tape_free(single);
 }
 
+/* What a new input's memory holds before its values are set is nobody's: here the last batch's. */
+static void traces_what_was_set(void **state)
+{
+    const double bad[] = {1.0, (double)NAN, 3.0}, good[] = {1.0, 2.0, 3.0};
+    ag_trace_nonfinite(*state, true);
+    for (int batch = 0; batch < 2; batch++) {
+        ag_tensor x = ag_input_f64(*state, "x", AG_SHAPE(3), batch ? good : bad);
+        assert_int_equal(ag_item(ag_sum(x)) == 6.0, batch);
+        assert_int_equal(ag_error(*state) == NULL, batch);
+        ag_clear_error(*state);
+        ag_tape_reset(*state);
+    }
+}
+
 /* ---- Warnings and places ---- */
 
 static void count_warning(void *context, const char *message)
@@ -163,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_tape(traces),
+        with_tape(traces_what_was_set),
         with_tape(the_warning),
         with_tape(places),
     };

@@ -211,7 +211,7 @@ static NOINLINE void multiply_rows(const struct matmul *g, size_t i, size_t m, r
             } else {
                 run_tile(rows, o.vecs, &t);
             }
-            if (strip)
+            if (packed)
                 strip += STRIP * k;
         }
     }

@@ -75,7 +75,7 @@ INLINE vec load_lanes(const char *p, const bool is_part, struct part part)
     return is_part ? load_first((const real *)p, part) : load((const real *)p);
 }
 
-/* Where products are made in place of one of their factors, the compilers would rather load it
+/* IN_PLACE: products are made in place of one of their factors. The compilers would rather load it
  * again and again than copy it, which costs nothing. */
 #if defined(__SSE2__) && !defined(__AVX__)
 #define IN_PLACE
@@ -152,7 +152,7 @@ INLINE void fetch(const struct tile *t, const size_t rows, const size_t vecs)
             __builtin_prefetch(c + i * t->c_row + line * 64);
 }
 
-/* Writes the sums of a tile. */
+/* Adds `from`, where it is not NULL, to the sums of a tile, and writes them. */
 INLINE void finish(const struct tile *t, const char *from, vec sum[TILE_ROWS][WIDE],
                    struct part part, const size_t rows, const size_t vecs, const bool is_part)
 {

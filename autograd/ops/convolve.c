@@ -161,7 +161,7 @@ static void convolve_group(const struct work *k, int64_t image, int64_t group, i
 static size_t windows_bytes(const struct convolution *c, size_t element)
 {
     int64_t count = c->taps * c->window.axis[1].places * rows_at_once(c, element);
-    return ((size_t)count * element + KERNEL_ALIGN - 1) & ~(size_t)(KERNEL_ALIGN - 1);
+    return pointwise(c) ? 0 : aligned((size_t)count * element);
 }
 
 size_t convolve_workspace(const ag_tape *tape, const struct convolution *c)

@@ -1,5 +1,7 @@
 /* Stepping through operands that broadcast: strides, with axes merged where one step covers both.
  */
+#include <string.h>
+
 #include "define.h"
 
 void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *stride)
@@ -15,7 +17,8 @@ void broadcast_strides(const ag_shape *result, const ag_shape *x, ptrdiff_t *str
 void loop_merge(struct loop *loop, const ag_shape *shape, ptrdiff_t (*stride)[AG_MAX_RANK],
                 int inputs)
 {
-    *loop = (struct loop){.dim = {1, 1}};
+    memset(loop, 0, sizeof *loop); /* to the last byte, for plans to be compared */
+    loop->dim[0] = loop->dim[1] = 1;
     for (int i = shape->rank - 1; i >= 0; i--) {
         if (shape->dim[i] == 1)
             continue;

@@ -55,7 +55,7 @@ static void normalize_forward(ag_tape *tape, const struct record *r)
 {
     size_t n = (size_t)r->shape.dim[r->shape.rank - 1], size = n * element_size(tape);
     const char *v = input_of(tape, r, 0)->data, *x = input_of(tape, r, r->inputs - 1)->data;
-    char *to = r->data, *end = to + (size_t)r->count * element_size(tape);
+    char *to = r->data, *end = to + bytes_of(tape, r);
     for (; to < end; v += size, x += size, to += size)
         if (r->op == &normalize_op)
             normalize_row(tape->kernels, r, n, x, to);

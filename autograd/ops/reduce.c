@@ -36,44 +36,77 @@ static ag_shape with_axes_one(ag_shape shape, unsigned axes)
     return shape;
 }
 
-/* Eight axes have four runs at most, and so three steps whose results, none of them larger than the
- * one before, need memory in between. */
+/* The shape without the axes of size 1, along which there is nothing to reduce, and the others'
+ * places in it. */
+static ag_shape squeezed(const ag_shape *shape, unsigned *axes)
+{
+    ag_shape rest = {.rank = 0};
+    unsigned places = 0;
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dim[i] != 1) {
+            places |= (*axes >> i & 1u) << rest.rank;
+            rest.dim[rest.rank++] = shape->dim[i];
+        }
+    *axes = places;
+    return rest;
+}
+
+/* Elements of what is made of x in between: the results of all runs but the first, which is reduced
+ * last. */
+static size_t room_between(const ag_shape *x, unsigned axes)
+{
+    size_t count = 0;
+    for (ag_shape made = squeezed(x, &axes); after_first_run(axes); axes &= ~last_run(axes)) {
+        made = with_axes_one(made, last_run(axes));
+        count += (size_t)shape_count(&made);
+    }
+    return count;
+}
+
 bool reduce_shape(struct call *call)
 {
     const ag_shape *x = &call->in[0]->shape;
-    unsigned axes = call->attr.axes, run = last_run(axes);
-    ag_shape step = with_axes_one(*x, run);
-    if (run != axes)
-        call->workspace = 3 * (size_t)shape_count(&step) * element_size(call->tape);
+    unsigned axes = call->attr.axes;
+    if (after_first_run(axes))
+        call->workspace = room_between(x, axes) * element_size(call->tape);
     call->shape.rank = 0;
     for (int i = 0; i < x->rank; i++) {
-        bool reduced = axes >> i & 1u;
+        bool reduced = call->attr.axes >> i & 1u;
         if (!reduced || call->attr.keep)
             call->shape.dim[call->shape.rank++] = reduced ? 1 : x->dim[i];
     }
     return true;
 }
 
+static void reduce_run(const ag_tape *tape, const struct record *r, const ag_shape *shape,
+                       unsigned axes, const void *from, void *to)
+{
+    struct run run = run_of(shape, axes);
+    tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, to);
+}
+
+static void reduce_runs(const ag_tape *tape, const struct record *r, const struct record *x)
+{
+    const char *from = x->data;
+    char *room = tape->workspace.at;
+    unsigned axes = r->attr.axes;
+    ag_shape shape = squeezed(&x->shape, &axes);
+    for (; after_first_run(axes); axes &= ~last_run(axes)) {
+        reduce_run(tape, r, &shape, last_run(axes), from, room);
+        shape = with_axes_one(shape, last_run(axes));
+        from = room;
+        room += (size_t)shape_count(&shape) * element_size(tape);
+    }
+    reduce_run(tape, r, &shape, axes, from, r->data);
+}
+
 static void reduce_forward(ag_tape *tape, const struct record *r)
 {
     const struct record *x = input_of(tape, r, 0);
-    const void *from = x->data;
-    char *room = tape->workspace.at;
-    const ag_shape *shape = &x->shape;
-    unsigned axes = r->attr.axes;
-    ag_shape made;
-    while (after_first_run(axes)) {
-        unsigned last = last_run(axes);
-        struct run run = run_of(shape, last);
-        tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, room);
-        from = room;
-        room += run.outer * run.inner * element_size(tape);
-        made = with_axes_one(*shape, last);
-        shape = &made;
-        axes &= ~last;
-    }
-    struct run run = run_of(shape, axes);
-    tape->kernels->reduce[r->op->kernel](run.outer, run.n, run.inner, from, r->data);
+    if (after_first_run(r->attr.axes))
+        reduce_runs(tape, r, x);
+    else
+        reduce_run(tape, r, &x->shape, r->attr.axes, x->data, r->data);
 }
 
 static void mean_forward(ag_tape *tape, const struct record *r)

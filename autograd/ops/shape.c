@@ -27,7 +27,7 @@ static void transpose_forward(ag_tape *tape, const struct record *r)
     const char *x = input_of(tape, r, 0)->data;
     size_t cols = (size_t)r->shape.dim[r->shape.rank - 2],
            rows = (size_t)r->shape.dim[r->shape.rank - 1];
-    size_t step = rows * cols * element_size(tape), end = (size_t)r->count * element_size(tape);
+    size_t step = rows * cols * element_size(tape), end = bytes_of(tape, r);
     for (size_t at = 0; at < end; at += step)
         tape->kernels->transpose(rows, cols, x + at, (char *)r->data + at);
 }
@@ -49,7 +49,7 @@ static ag_tensor reshape_gradient(ag_tensor y, ag_tensor dy, int i)
 
 static void copy_forward(ag_tape *tape, const struct record *r)
 {
-    memcpy(r->data, input_of(tape, r, 0)->data, (size_t)r->count * element_size(tape));
+    memcpy(r->data, input_of(tape, r, 0)->data, bytes_of(tape, r));
 }
 
 /* A size of -1 stands for what is left over. */

@@ -20,9 +20,9 @@ struct view {
 
 enum { TILE = 16, FEW = 4, SHORT = 128 }; /* SHORT: bytes */
 
-/* Rows side by side go a few elements at a time, where they are too short to be worth a call. Where
- * neighbours in a row are far apart, goes by square tiles, so that what a cache line holds is used
- * while it is there. */
+/* Rows side by side go a few elements at a time, where they are added or too short to be worth a
+ * call. Where neighbours in a row are far apart, goes by square tiles, so that what a cache line
+ * holds is used while it is there. */
 #define DEFINE_MOVE(real)                                                                          \
     static inline void move_adjacent_##real(size_t n, const real *x, real *y, bool add)            \
     {                                                                                              \
