@@ -244,6 +244,9 @@ AG_API ag_tensor ag_parameter_at(ag_tape *tape, size_t index);
 
 /* ---- Ops ---- */
 
+/* An op that has nothing to change, such as a reshape to the shape that is there, returns its
+ * operand: the same tensor under the same name. */
+
 /* Element-wise with broadcasting: shapes are aligned at their last axes; sizes must agree or one of
  * them be 1. */
 AG_API ag_tensor ag_add(ag_tensor x, ag_tensor y);     /* x + y */

@@ -55,7 +55,8 @@ static bool add_step(ag_tape *tape, uint32_t index, enum role role)
     return true;
 }
 
-/* Can every operand be had block by block, or whole, as r wants it? */
+/* Can every operand be had block by block, or whole, as r wants it, which may want one both ways?
+ */
 static bool operands_fit(const ag_tape *tape, const struct record *r)
 {
     for (int k = 0; k < r->inputs; k++) {
@@ -63,6 +64,9 @@ static bool operands_fit(const ag_tape *tape, const struct record *r)
         bool by_block = is_cut(r, k);
         if (own != OUTSIDE && (by_block ? own != CUT && own != ROW : own != WHOLE))
             return false;
+        for (int i = 0; i < k; i++)
+            if (r->input[i] == r->input[k] && is_cut(r, i) != by_block)
+                return false;
     }
     return true;
 }

@@ -48,11 +48,12 @@ static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
 }
 
 /* Where a record holds a value that is not finite, that is the error, or first of all such a value
- * of a leaf that it reads. Of a leaf by itself it is not: it may be about to be set. */
+ * of a leaf that it reads. Of a leaf by itself it is not, as it may be about to be set; nor of a
+ * mask, which may be infinite. */
 static void trace_record(ag_tape *tape, uint32_t index)
 {
     const struct record *r = &tape->transient.at[index];
-    int64_t element = r->op->leaf ? -1 : nonfinite_element(tape, r);
+    int64_t element = r->op->leaf || r->op->masks ? -1 : nonfinite_element(tape, r);
     for (int k = 0; k < r->inputs && element >= 0; k++) {
         const struct record *x = input_of(tape, r, k);
         int64_t at = x->op->leaf ? nonfinite_element(tape, x) : -1;
@@ -84,10 +85,21 @@ void run_range(ag_tape *tape, uint32_t first, uint32_t end)
         run_record(tape, r);
 }
 
+/* Is a record yet to be run that does not do the same when it is run twice? */
+static bool pending_matters(const ag_tape *tape)
+{
+    for (uint32_t i = tape->ran; i < tape->transient.count; i++)
+        if (tape->transient.at[i].op->random || tape->transient.at[i].op->updates)
+            return true;
+    return false;
+}
+
 bool ag_replay(ag_tape *tape)
 {
     if (!tape || tape->failed)
         return false;
+    if (pending_matters(tape))
+        run_pending(tape);
     run_window(tape, 1, tape->transient.count);
     tape->ran = tape->transient.count;
     tape->replayed = tape->clock;

@@ -1,6 +1,7 @@
 /* Running in blocks of rows, with what passes between records left unwritten, gives the bits that
  * running record by record gives, whatever is read, set or recorded in between. Each program is run
  * on two tapes: one of them is traced, and so runs record by record and keeps every value. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -399,6 +400,30 @@ static void inputs_may_move(void **state)
     assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
 }
 
+/* The operand on the left goes by blocks, the same on the right is needed whole. */
+static void a_product_with_itself(void **state)
+{
+    (void)state;
+    enum { N = 130, K = 16 };
+    static double y[N * N];
+    double x[N * K];
+    ag_rng rng;
+    ag_rng_seed(&rng, 7);
+    ag_tape *tape = ag_tape_new(AG_F64);
+    ag_tensor w = drawn(ag_parameter(tape, "w", AG_SHAPE(N, K)), &rng);
+    assert_true(ag_get_f64(w, x, N * K));
+    ag_tensor product = ag_linear(w, w, ag_parameter(tape, "b", AG_SHAPE(N)));
+    assert_true(ag_get_f64(product, y, N * N));
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            double sum = 0;
+            for (int k = 0; k < K; k++)
+                sum += x[i * K + k] * x[j * K + k];
+            assert_true(fabs(y[i * N + j] - sum) < 1e-13);
+        }
+    ag_tape_free(tape);
+}
+
 static double half_of_the_next(void *context)
 {
     const ag_tensor *x = context;
@@ -459,6 +484,7 @@ int main(void)
         cmocka_unit_test(buffers_change_in_order),
         cmocka_unit_test(values_are_left_out),
         cmocka_unit_test(inputs_may_move),
+        cmocka_unit_test(a_product_with_itself),
         cmocka_unit_test(inputs_are_set_in_place),
         cmocka_unit_test(an_input_with_a_reader_stays),
         cmocka_unit_test(blocks_equal_records_in_float32),

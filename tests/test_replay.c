@@ -175,6 +175,28 @@ static void two_threads_with_a_tape_each(void **state)
         assert_memory_equal(&alone[i].sum, &beside[i].sum, sizeof(double));
 }
 
+/* A replay is one more run, whether or not anybody has looked at the first. */
+static void replay_comes_after_the_first_run(void **state)
+{
+    (void)state;
+    double mean[2], kept[2][64];
+    for (int look = 0; look < 2; look++) {
+        ag_tape *tape = ag_tape_new(AG_F64);
+        ag_tensor m = ag_buffer(tape, "m", AG_SHAPE(1)), v = ag_buffer(tape, "v", AG_SHAPE(1));
+        ag_tensor x = ag_full(tape, AG_SHAPE(64, 1), 4.0);
+        ag_tensor y = ag_batch_norm(x, m, v, (ag_tensor){0}, (ag_tensor){0},
+                                    (ag_batch_norm_options){.training = true});
+        ag_tensor z = ag_dropout(x, 0.5, true);
+        assert_true(!look || ag_data_f64(y));
+        assert_true(ag_replay(tape));
+        assert_true(ag_get_f64(z, kept[look], 64));
+        mean[look] = ag_item(m);
+        ag_tape_free(tape);
+    }
+    assert_true(mean[0] == mean[1]);
+    assert_memory_equal(kept[0], kept[1], sizeof kept[0]);
+}
+
 static void replay_refuses_a_failed_tape(void **state)
 {
     (void)state;
@@ -195,6 +217,7 @@ int main(void)
         cmocka_unit_test(random_graphs_pass_gradcheck),
         cmocka_unit_test(training_by_replay),
         cmocka_unit_test(two_threads_with_a_tape_each),
+        cmocka_unit_test(replay_comes_after_the_first_run),
         cmocka_unit_test(replay_refuses_a_failed_tape),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,16 @@ static void traces_what_was_set(void **state)
     }
 }
 
+/* What causal attention masks is infinite, and no mistake. */
+static void traces_masks(void **state)
+{
+    ag_trace_nonfinite(*state, true);
+    ag_tensor x = ag_full(*state, AG_SHAPE(3, 2), 1.0);
+    ag_tensor y = ag_scaled_dot_product_attention(x, x, x, true, 0.0);
+    assert_true(ag_item(ag_sum(y)) == 6.0);
+    assert_null(ag_error(*state));
+}
+
 /* ---- Warnings and places ---- */
 
 static void count_warning(void *context, const char *message)
@@ -176,9 +186,8 @@ static void places(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        with_tape(traces),
-        with_tape(traces_what_was_set),
-        with_tape(the_warning),
+        with_tape(traces),       with_tape(traces_what_was_set),
+        with_tape(traces_masks), with_tape(the_warning),
         with_tape(places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

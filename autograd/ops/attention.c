@@ -28,10 +28,8 @@ static bool tril_shape(struct call *call)
 static ag_tensor tril_gradient(ag_tensor y, ag_tensor dy, int i);
 
 static const struct op tril_op = {
-    CALLED("tril", 1, "$x, $p"),
-    .shape = tril_shape,
-    .forward = tril_forward,
-    .gradient = tril_gradient,
+    CALLED("tril", 1, "$x, $p"), .shape = tril_shape, .forward = tril_forward,
+    .gradient = tril_gradient,   .masks = true,
 };
 
 static ag_tensor tril(ag_tensor x, double right)

@@ -75,6 +75,7 @@ struct op {
     bool broadcasts; /* operands are broadcast together */
     bool leaf;       /* no program made its values: a parameter, buffer, input or constant */
     bool settable;   /* a leaf whose values may be set: all but a constant */
+    bool masks;      /* puts a constant, which may be infinite, in the place of elements */
     bool updates;    /* running it changes its first operand, a buffer */
     bool random;     /* draws anew each time it is run */
     bool view;       /* shares the data of its input */
