@@ -404,7 +404,7 @@ static void inputs_may_move(void **state)
 static void a_product_with_itself(void **state)
 {
     (void)state;
-    enum { N = 130, K = 16 };
+    enum { N = 100, K = 16 };
     static double y[N * N];
     double x[N * K];
     ag_rng rng;
