@@ -136,7 +136,7 @@ static void *take(char *memory, size_t *taken, size_t size)
 }
 
 /* Returns how much memory it takes. */
-static size_t lay_out(struct runner *runner, const ag_tape *tape, char *memory)
+COLD static size_t lay_out(struct runner *runner, const ag_tape *tape, char *memory)
 {
     size_t taken = 0;
     runner->loop = take(memory, &taken, tape->plan.count * sizeof *runner->loop);
@@ -149,7 +149,7 @@ static size_t lay_out(struct runner *runner, const ag_tape *tape, char *memory)
 }
 
 /* False when out of memory, which is no error: then there is one thread less. */
-static bool copy_tape(struct runner *runner, ag_tape *tape)
+COLD static bool copy_tape(struct runner *runner, ag_tape *tape)
 {
     const struct group *group = &tape->plan;
     if (runner->group == tape->groups)

@@ -31,7 +31,7 @@ static void add_operand(struct text *text, const ag_tape *tape, const struct rec
     text_add(text, " ranges from %g to %g", low, high);
 }
 
-static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
+COLD static void report_nonfinite(ag_tape *tape, uint32_t index, int64_t element)
 {
     const struct record *r = record_at(tape, index);
     char buffer[ERROR_SIZE / 2];
@@ -66,7 +66,7 @@ static void trace_record(ag_tape *tape, uint32_t index)
 
 /* What comes after the first find is run as ever: a value that can be read must have been computed.
  */
-static void run_traced(ag_tape *tape, uint32_t first, uint32_t end)
+COLD static void run_traced(ag_tape *tape, uint32_t first, uint32_t end)
 {
     for (; first < end; first++) {
         run_record(tape, &tape->transient.at[first]);

@@ -151,7 +151,7 @@ ag_tensor ag_input_f64(ag_tape *tape, const char *name, ag_shape shape, const do
     return input(tape, name, shape, values, AG_F64);
 }
 
-bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
+COLD bool ag_set_each(ag_tensor x, double (*value)(void *context), void *context)
 {
     if (!value && find(x))
         ag_fail(x.tape, "set: no function (NULL)");

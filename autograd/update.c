@@ -23,16 +23,16 @@ static inline struct record *beside(const struct update *u, ag_tensor x, const c
     return NULL;
 }
 
-/* The next state, which is changed as well, and so is a tensor of its own. */
-static bool take_state(struct update *u, ag_tensor x, const char *what)
+/* The record of x if it can be the next state, which is changed as well, and so is a tensor of its
+ * own; NULL with the error. */
+static struct record *take_state(struct update u, ag_tensor x, const char *what)
 {
-    struct record *state = beside(u, x, what), *other = u->state[0];
-    if (!state)
-        return false;
-    if (state == u->w || state == other)
-        return fault(u->tape, "%s: the %s must be a tensor of its own", u->who, what);
-    u->state[other ? 1 : 0] = state;
-    return can_change(x, state, u->who);
+    struct record *state = beside(&u, x, what);
+    if (state && (state == u.w || state == u.state[0])) {
+        ag_fail(u.tape, "%s: the %s must be a tensor of its own", u.who, what);
+        return NULL;
+    }
+    return state && can_change(x, state, u.who) ? state : NULL;
 }
 
 /* Begins with the parameter, its gradient and whether there are options; false on error. */
@@ -89,10 +89,12 @@ __attribute__((always_inline)) static inline bool run(struct update *u, ag_tenso
     touch(u->tape, u->w, false);
     for (int i = 0; i < 2 && u->state[i]; i++)
         touch(u->tape, u->state[i], false);
-    if (worth_sharing_elements(u->tape, count))
-        share_elements(u->tape, count, run_share, u);
-    else
+    if (worth_sharing_elements(u->tape, count)) {
+        struct update shared = *u;
+        share_elements(u->tape, count, run_share, &shared);
+    } else {
         run_share(u, 0, count, 0);
+    }
     return true;
 }
 
@@ -108,8 +110,9 @@ bool ag_update_sgd(ag_tensor w, ag_tensor g, ag_tensor velocity, const ag_sgd *o
                             .nesterov = o->nesterov};
     const double options[] = {sgd.rate, sgd.momentum, sgd.weight_decay, sgd.scale};
     u.sgd = &sgd;
-    return (sgd.momentum == 0.0 || take_state(&u, velocity, "velocity")) &&
-           all_finite(&u, options, sizeof options / sizeof *options) && run(&u, w);
+    if (sgd.momentum != 0.0 && !(u.state[0] = take_state(u, velocity, "velocity")))
+        return false;
+    return all_finite(&u, options, sizeof options / sizeof *options) && run(&u, w);
 }
 
 bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag_adam *o)
@@ -118,7 +121,8 @@ bool ag_update_adam(ag_tensor w, ag_tensor g, ag_tensor m, ag_tensor v, const ag
     if (!begin(&u, w, g, o))
         return false;
     const double options[] = {o->rate, o->beta1, o->beta2, o->epsilon, o->weight_decay, o->scale};
-    if (!take_state(&u, m, "first moment") || !take_state(&u, v, "second moment") ||
+    if (!(u.state[0] = take_state(u, m, "first moment")) ||
+        !(u.state[1] = take_state(u, v, "second moment")) ||
         !all_finite(&u, options, sizeof options / sizeof *options))
         return false;
     if (o->step < 1)
