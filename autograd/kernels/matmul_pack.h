@@ -100,8 +100,8 @@ INLINE void pack_part(real *to, size_t step, const real *from, size_t ld, size_t
         memcpy(to + i * step, (const char *)&x[i % QUAD] + i / QUAD * sizeof(quad), sizeof(quad));
 }
 
-/* to (k, n) of row stride `step`, from a view whose columns are contiguous. What is left at an end
- * is packed together with some of what is done. */
+/* to (k, n) of row stride `step`, from a view whose columns are contiguous; as many columns behind
+ * them are fetched. What is left at an end is packed together with some of what is done. */
 static void pack_columns(real *to, size_t step, struct view from, size_t k, size_t n)
 {
     if (n < QUAD) {
@@ -116,6 +116,8 @@ static void pack_columns(real *to, size_t step, struct view from, size_t k, size
             pack_part(to + j, step, at(from, 0, j), from.col, k);
         for (size_t p = 0; k >= LANES && p < k; p += LANES) {
             p = at_most(p, k - LANES);
+            foreach (i, QUAD)
+                __builtin_prefetch(at(from, p, j + n + i));
             pack_lanes(to + p * step + j, step, at(from, p, j), from.col);
         }
     }

@@ -70,37 +70,56 @@ INLINE void spread_steps(vec sum[][WIDE], const vec *a, const vec *b, const size
 INLINE void add_up_spread(vec sum[][WIDE], const vec *a, const vec *b, size_t k, const size_t vecs)
 {
     enum { STEPS = 8 };
-    for (; k >= STEPS; k -= STEPS, a += 2 * STEPS, b += STEPS * vecs)
+    for (size_t n = k / STEPS; n > 0; n--, a += 2 * STEPS, b += STEPS * vecs)
         spread_steps(sum, a, b, STEPS, vecs);
-    for (; k > 0; k--, a += 2, b += vecs)
+    for (k %= STEPS; k > 0; k--, a += 2, b += vecs)
         spread_steps(sum, a, b, 1, vecs);
 }
 
-/* sum += a·b for `steps` k of two rows in place, which are spread. */
-INLINE void spreading_steps(vec sum[][WIDE], vec *spread, const char *a, size_t a_row, size_t a_col,
-                            const vec *b, const size_t steps, const size_t vecs)
+/* Element p of x in all lanes. */
+INLINE vec lane(vec x, size_t p)
 {
-    foreach (p, steps) {
-        const vec y0 = splat(*(const real *)(a + p * a_col));
-        const vec y1 = splat(*(const real *)(a + a_row + p * a_col));
-        spread[2 * p] = y0;
-        spread[2 * p + 1] = y1;
-        spread_step(sum, y0, y1, b + p * vecs, vecs);
-    }
+#if defined(IN_PLACE) && KERNEL_BITS == 32 /* by one instruction, the copy included */
+    const __m128i i = (__m128i)x;
+    return (vec)(p == 0   ? _mm_shuffle_epi32(i, 0x00)
+                 : p == 1 ? _mm_shuffle_epi32(i, 0x55)
+                 : p == 2 ? _mm_shuffle_epi32(i, 0xaa)
+                          : _mm_shuffle_epi32(i, 0xff));
+#else
+    return splat(x[p]);
+#endif
 }
 
-/* The sums of a tile for k > 0 of `a` in place, spreading it. The next two rows are fetched. */
+/* spread_step, and y0 and y1 are written. */
+INLINE void spreading_step(vec sum[][WIDE], vec *spread, vec y0, vec y1, const vec *b,
+                           const size_t vecs)
+{
+    spread[0] = y0;
+    spread[1] = y1;
+    spread_step(sum, y0, y1, b, vecs);
+}
+
+/* The sums of a tile for k > 0 of `a` in place, spreading it: a register of each row at a time,
+ * where there are registers left for them. The next two rows are fetched. */
 INLINE void add_up_spreading(vec sum[][WIDE], vec *spread, const char *a, size_t a_row,
                              size_t a_col, const vec *b, size_t k, const size_t vecs)
 {
-    enum { STEPS = 2 };
-    for (; k >= STEPS; k -= STEPS, a += STEPS * a_col, spread += 2 * STEPS, b += STEPS * vecs) {
+    for (; vecs < TILE_VECS && a_col == sizeof(real) && k >= LANES; k -= LANES) {
+        const vec x0 = load((const real *)a), x1 = load((const real *)(a + a_row));
         __builtin_prefetch(a + 2 * a_row);
         __builtin_prefetch(a + 3 * a_row);
-        spreading_steps(sum, spread, a, a_row, a_col, b, STEPS, vecs);
+        foreach (p, LANES)
+            spreading_step(sum, spread + 2 * p, lane(x0, p), lane(x1, p), b + p * vecs, vecs);
+        a += sizeof(vec);
+        spread += 2 * LANES;
+        b += LANES * vecs;
     }
-    for (; k > 0; k--, a += a_col, spread += 2, b += vecs)
-        spreading_steps(sum, spread, a, a_row, a_col, b, 1, vecs);
+    for (; k > 0; k--, a += a_col, spread += 2, b += vecs) {
+        __builtin_prefetch(a + 2 * a_row);
+        __builtin_prefetch(a + 3 * a_row);
+        spreading_step(sum, spread, splat(*(const real *)a), splat(*(const real *)(a + a_row)), b,
+                       vecs);
+    }
 }
 
 /* `strips` tiles, one below the other, of which each reads or writes its strip of spread. */
