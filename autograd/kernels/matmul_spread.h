@@ -99,15 +99,21 @@ INLINE void spreading_step(vec sum[][WIDE], vec *spread, vec y0, vec y1, const v
     spread_step(sum, y0, y1, b, vecs);
 }
 
+/* Fetches what lies here in the next two rows. */
+INLINE void fetch_rows(const char *a, size_t a_row)
+{
+    __builtin_prefetch(a + 2 * a_row);
+    __builtin_prefetch(a + 3 * a_row);
+}
+
 /* The sums of a tile for k > 0 of `a` in place, spreading it: a register of each row at a time,
- * where there are registers left for them. The next two rows are fetched. */
+ * where there are registers left for them. */
 INLINE void add_up_spreading(vec sum[][WIDE], vec *spread, const char *a, size_t a_row,
                              size_t a_col, const vec *b, size_t k, const size_t vecs)
 {
     for (; vecs < TILE_VECS && a_col == sizeof(real) && k >= LANES; k -= LANES) {
         const vec x0 = load((const real *)a), x1 = load((const real *)(a + a_row));
-        __builtin_prefetch(a + 2 * a_row);
-        __builtin_prefetch(a + 3 * a_row);
+        fetch_rows(a, a_row);
         foreach (p, LANES)
             spreading_step(sum, spread + 2 * p, lane(x0, p), lane(x1, p), b + p * vecs, vecs);
         a += sizeof(vec);
@@ -115,8 +121,7 @@ INLINE void add_up_spreading(vec sum[][WIDE], vec *spread, const char *a, size_t
         b += LANES * vecs;
     }
     for (; k > 0; k--, a += a_col, spread += 2, b += vecs) {
-        __builtin_prefetch(a + 2 * a_row);
-        __builtin_prefetch(a + 3 * a_row);
+        fetch_rows(a, a_row);
         spreading_step(sum, spread, splat(*(const real *)a), splat(*(const real *)(a + a_row)), b,
                        vecs);
     }
